@@ -13,7 +13,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringd::driver::{Chain, File, Links};
 use ringd::http::HttpSettings;
-use ringd::http::h1::head::{self, FIELDS_MAX};
+use ringd::http::h1::head::{self, FIELDS_MAX, Head};
 use ringd::http::h2::hpack::{Decoder, ListLimits, encode_field, encode_status};
 use ringd::http::harness::Harness;
 use ringd::http::semantics::field::Field;
@@ -56,7 +56,11 @@ fn heads(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(head.len() as u64));
         let limits = RequestLimits::default();
         group.bench_function(format!("{name}/parse"), |bencher| {
-            bencher.iter(|| head::parse(black_box(head), &limits).unwrap().unwrap().1);
+            bencher.iter(|| {
+                let mut parsed = Head::EMPTY;
+                let length = head::parse_into(&mut parsed, black_box(head), &limits).unwrap();
+                (length, black_box(&parsed).keep_alive)
+            });
         });
         group.bench_function(format!("{name}/httparse"), |bencher| {
             bencher.iter(|| {

@@ -99,31 +99,22 @@ impl Chain {
             // Doubling would end far beyond what a chain needs.
             self.copied.reserve_exact(KEEP_BYTES - start);
         }
-        // The part is there before its bytes are: a part that is made behind a long copy is read
-        // back from the CPU's store buffer, which first has to drain.
-        let is_new = match self.parts.last() {
-            Some(ChainPart::Copied(range)) => {
-                assert!(range.end == start, "copied parts have a gap: {} to {start}", range.end);
-                false
-            }
-            _ => {
-                // `push` would make it elsewhere and move it.
-                self.parts.extend(iter::once_with(|| ChainPart::Copied(start..start)));
-                true
-            }
-        };
         write(&mut self.copied);
         let end = self.copied.len();
         assert!(end >= start, "a writer may only append");
-        if end == start && is_new {
-            self.parts.pop();
+        if end == start {
             return;
         }
-        assert!(end == start || self.part < self.parts.len(), "a part that was sent would grow");
-        let Some(ChainPart::Copied(range)) = self.parts.last_mut() else {
-            unreachable!("the last part is copied, or was added above")
-        };
-        range.end = end;
+        let all_sent = self.is_empty();
+        match self.parts.last_mut() {
+            Some(ChainPart::Copied(range)) => {
+                assert!(range.end == start, "copied parts have a gap: {} to {start}", range.end);
+                assert!(!all_sent, "a part that was sent would grow");
+                range.end = end;
+            }
+            // `push` would make it elsewhere and move it, behind the stores of the copy.
+            _ => self.parts.extend(iter::once_with(|| ChainPart::Copied(start..end))),
+        }
     }
 
     /// Whether shared bytes are copied when they are so many.

@@ -6,8 +6,8 @@
 //! deadline has moved, and inserts the entry again. Only a deadline that moves earlier moves its
 //! entry.
 //!
-//! Buckets are linked lists within one table, so an entry costs 12 bytes. The table grows with the
-//! number of connections; nothing else is allocated while the server runs.
+//! Buckets are linked lists within one table, so an entry costs 12 bytes. The table has room for all
+//! connections from the start, so nothing is allocated while the server runs.
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ struct Link {
 }
 
 impl Wheel {
-    /// An empty wheel for so many entries, whose tick 0 is `now`.
+    /// An empty wheel whose tick 0 is `now`, with room for so many entries; it may get more.
     pub(super) fn new(now: Instant, entries_max: u32) -> Self {
         Self {
             start: now,

@@ -96,6 +96,13 @@ fn empty_pieces_leave_no_part() {
     chain.file(&file(b"abc"), 1..1);
     assert!(chain.is_empty());
     assert_eq!(chain.remaining(), 0);
+    chain.file(&file(b"abc"), 0..3);
+    chain.copy(b"");
+    assert_eq!(chain.parts.len(), 1);
+    let mut sent = four();
+    sent.advance(4);
+    sent.copy(b"");
+    assert!(sent.is_empty());
 }
 
 /// A chain of one part with four bytes.

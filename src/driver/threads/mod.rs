@@ -174,7 +174,7 @@ impl Threads {
             mailbox,
             limits: *limits,
             pool: Pool::new(limits.buffers, limits.buffer_bytes),
-            sockets: SlotMap::marked(sockets_max),
+            sockets: SlotMap::reserved(sockets_max),
             sockets_max,
             files: SlotMap::marked(limits.file_ops_max()),
             runnable: VecDeque::new(),

@@ -18,7 +18,7 @@ pub(in crate::http) fn is_valid(bytes: &[u8]) -> bool {
         let is_address = str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
         return is_address && (rest.is_empty() || rest.strip_prefix(b":").is_some_and(is_port));
     }
-    // One loop without an exit, because names are short and each request has one.
+    // Most hosts have no port, and are short: one loop without an exit decides on them.
     let (mut plain, mut twice, mut before) = (true, false, b'x');
     for &byte in bytes {
         plain &= NAME_BYTES[usize::from(byte)];
@@ -28,11 +28,12 @@ pub(in crate::http) fn is_valid(bytes: &[u8]) -> bool {
     !twice && (plain || is_name_and_port(bytes))
 }
 
-/// The same for a host that is encoded or has a port.
-#[inline(never)]
+/// The same if there are other bytes than those of a plain name: a port, or encoded ones.
 fn is_name_and_port(bytes: &[u8]) -> bool {
     let end = memchr::memchr(b':', bytes).unwrap_or(bytes.len());
-    is_encoded_name(&bytes[..end]) && bytes.get(end + 1..).is_none_or(is_port)
+    let name = &bytes[..end];
+    let is_plain = name.iter().all(|byte| NAME_BYTES[usize::from(*byte)]);
+    (is_plain || is_encoded_name(name)) && bytes.get(end + 1..).is_none_or(is_port)
 }
 
 /// Whether a valid authority has a host, rather than being empty or only a port.
@@ -61,6 +62,7 @@ fn is_port(bytes: &[u8]) -> bool {
 }
 
 /// `reg-name = *( unreserved / pct-encoded / sub-delims )`, which IPv4 addresses match as well.
+#[cold]
 fn is_encoded_name(bytes: &[u8]) -> bool {
     bytes.iter().enumerate().all(|(at, byte)| match byte {
         b'%' => matches!(bytes[at + 1..], [high, low, ..]
@@ -104,6 +106,7 @@ mod tests {
             "a:",
             "a%20b",
             "under_score",
+            "a%20b:80",
             "x!$&'()*+,;=",
         ] {
             assert!(is_valid(host.as_bytes()), "{host}");
@@ -116,6 +119,8 @@ mod tests {
             "a b",
             "a/b",
             "a..b",
+            "a..b:80",
+            "a%2:80",
             "..",
             "user@a",
             "a:b",

@@ -38,10 +38,17 @@ pub struct Fields {
     list: Option<Box<List>>,
 }
 
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Debug)]
 struct List {
     text: String,
     spans: Vec<Span>,
+}
+
+impl Default for List {
+    /// With room for what most responses have of their own, so that it does not grow in steps.
+    fn default() -> Self {
+        Self { text: String::with_capacity(96), spans: Vec::with_capacity(3) }
+    }
 }
 
 impl Fields {

@@ -161,7 +161,7 @@ pub(super) const RENEWED: &str = "a session that is told of a new site decides a
 /// Why there is no response yet.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) enum Undecided {
-    /// A name is being looked up.
+    /// A name is being looked up, or a password is being checked.
     Lookup(PendingLookup),
     /// A name would have to be looked up, and this request may not begin that now.
     NoTurn,
@@ -169,7 +169,7 @@ pub(in crate::http) enum Undecided {
     Misdirected(&'static str),
 }
 
-/// The response, or what it needs first.
+/// The response, or why there is none yet.
 pub(in crate::http) type ResponseResult = Result<Response, Undecided>;
 
 impl Exchange<'_, '_> {

@@ -97,7 +97,7 @@ pub(in crate::http) fn decide(
     )
 }
 
-/// The response of a site. It stays where it is made, because moving it takes longer.
+/// The response of a site. It is not moved once it is made: the moves would take longer than that.
 #[inline]
 fn answer_from_site(
     mut exchange: Exchange<'_, '_>,

@@ -144,12 +144,12 @@ impl Response {
         Self { status, fields, body: Body::None }
     }
 
-    /// A response with its own fields and a run of a variant's fields, without a body.
+    /// A response with its own fields, a run of a variant's fields, and a body.
     #[inline]
-    fn about(status: Status, own: Fields, variant: &Variant, run: FieldRun) -> Self {
+    fn about(status: Status, own: Fields, variant: &Variant, run: FieldRun, body: Body) -> Self {
         let prepared = Some(Rc::clone(variant.prepared()));
         let fields = ResponseFields { own, prepared, runs: [variant.run(run), 0..0] };
-        Self { status, fields, body: Body::None }
+        Self { status, fields, body }
     }
 
     /// A response with a whole variant.
@@ -159,14 +159,12 @@ impl Response {
             Some(file) => Body::File(Arc::clone(file), 0..variant.len()),
             None => Body::Prepared,
         };
-        let prepared = Some(Rc::clone(variant.prepared()));
-        let fields = ResponseFields { own, prepared, runs: [variant.run(FieldRun::All), 0..0] };
-        Self { status: Status::Ok, fields, body }
+        Self::about(Status::Ok, own, variant, FieldRun::All, body)
     }
 
     /// A response with 304 (RFC 9110 section 15.4.5).
     pub(super) fn not_modified(own: Fields, variant: &Variant) -> Self {
-        Self::about(Status::NotModified, own, variant, FieldRun::FromTag)
+        Self::about(Status::NotModified, own, variant, FieldRun::FromTag, Body::None)
     }
 
     /// A response with one range of a variant.
@@ -174,7 +172,7 @@ impl Response {
         own.push("Content-Range", ContentRange::Satisfied(range.clone(), variant.len()));
         own.push("Content-Length", range.end - range.start);
         let body = content(variant, range);
-        Self { body, ..Self::about(Status::PartialContent, own, variant, FieldRun::FromType) }
+        Self::about(Status::PartialContent, own, variant, FieldRun::FromType, body)
     }
 
     /// A response with several ranges of a variant.
@@ -188,7 +186,7 @@ impl Response {
         own.push("Content-Length", body.parts().body_len());
         own.push("Content-Type", boundary.content_type());
         let body = Body::Multipart(Box::new(body));
-        Self { body, ..Self::about(Status::PartialContent, own, variant, FieldRun::FromCoding) }
+        Self::about(Status::PartialContent, own, variant, FieldRun::FromCoding, body)
     }
 
     /// An error whose body is an error page of the site.

@@ -291,9 +291,9 @@ impl Sites {
         }
     }
 
-    /// Looks up a name that [`Sites::find_in_cache`] has just not found. Returns a ticket, and the
-    /// waiter is told later; without a waiter there is no ticket. `Ok` if there are too many
-    /// lookups.
+    /// Looks up a name that [`Sites::find_in_cache`] has just not found: its key is in `self.key`.
+    /// `Err` has the ticket of the lookup, whose result the waiter is told later; without a waiter
+    /// there is none. `Ok` is the 503 that a request gets if there are too many lookups.
     pub(super) fn look_up(
         &mut self,
         now: Now,

@@ -53,7 +53,6 @@ impl ResponseTemplates {
         extra: &Fields,
         json: bool,
     ) -> Response {
-        push_required(&mut own, problem.status);
         own.append(extra);
         let known = self.errors.iter().find(|known| (known.0, known.1) == (problem, json));
         if let Some((.., prepared)) = known {
@@ -88,6 +87,7 @@ fn error_text(problem: Problem, json: bool) -> PreparedFields {
     let Problem { status, detail } = problem;
     let (code, title) = (status.code(), status.reason());
     let mut fields = Fields::new();
+    push_required(&mut fields, status);
     fields.push("Vary", "Accept");
     if json {
         let body = format!("{{\"status\":{code},\"title\":\"{title}\",\"detail\":\"{detail}\"}}\n");

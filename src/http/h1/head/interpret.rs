@@ -9,7 +9,7 @@ use crate::http::semantics::request::{
 };
 use crate::http::semantics::request_fields::RequestFields;
 
-/// Interprets a complete head whose lines are well formed. It begins with `view`.
+/// Interprets a complete head whose lines are well formed; it is at the front of `view`.
 #[inline]
 pub(super) fn interpret<'a>(
     head: &mut Head<'a>,

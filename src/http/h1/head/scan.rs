@@ -17,8 +17,8 @@ pub(super) enum Scan {
     Partial,
     /// A violation of the grammar.
     Fault(Refusal),
-    /// A well-formed head of `length` bytes, and whether it means anything. Its method and its
-    /// target have at most `word_bytes`.
+    /// A well-formed head of `length` bytes, and why it is refused all the same, if it is. Its
+    /// method and its target have at most `word_bytes`.
     Complete { length: usize, word_bytes: usize, meaning: Result<(), Refusal> },
 }
 

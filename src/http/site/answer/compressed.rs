@@ -18,16 +18,28 @@ impl Exchange<'_, '_> {
         found: Resolved,
     ) -> Resolved {
         match found {
-            Resolved::Resource(resource) if resource.demand().is_some() => {
-                self.compressed_on_demand(purpose, name, resource)
-            }
+            Resolved::Resource(resource) => self.compressed_resource(purpose, name, resource),
             found => found,
+        }
+    }
+
+    /// The same for a resource.
+    #[inline]
+    pub(super) fn compressed_resource(
+        &mut self,
+        purpose: Purpose,
+        name: &ResourceName<'_>,
+        resource: Rc<Resource>,
+    ) -> Resolved {
+        match resource.demand().is_some() {
+            true => self.compressed_on_demand(purpose, name, resource),
+            false => Resolved::Resource(resource),
         }
     }
 
     /// The same for what may be compressed. Error pages are not.
     #[inline(never)]
-    pub(super) fn compressed_on_demand(
+    fn compressed_on_demand(
         &mut self,
         purpose: Purpose,
         name: &ResourceName<'_>,

@@ -48,10 +48,7 @@ impl Exchange<'_, '_> {
         }
         match self.sites.find_in_cache(self.now, self.place, name) {
             None => self.look_up(purpose, name),
-            Some(resource) if resource.demand().is_some() => {
-                Ok(self.compressed_on_demand(purpose, name, resource))
-            }
-            Some(resource) => Ok(Resolved::Resource(resource)),
+            Some(resource) => Ok(self.compressed_resource(purpose, name, resource)),
         }
     }
 
