@@ -69,6 +69,14 @@ pub(super) struct ReloadError {
     is_partial: bool,
 }
 
+impl ReloadError {
+    /// The same, followed by other news.
+    fn with(mut self, news: Option<String>) -> Self {
+        self.reason.extend(news.iter().flat_map(|news| ["\n", news]));
+        self
+    }
+}
+
 impl fmt::Display for ReloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { reason, is_partial } = self;
@@ -283,8 +291,12 @@ impl Reloader {
             }));
         }
         self.site_files = site_files;
-        replaced?;
-        Ok((!lines.is_empty()).then(|| lines.join("\n")))
+        let text = (!lines.is_empty()).then(|| lines.join("\n"));
+        match replaced {
+            Ok(()) => Ok(text),
+            // What else there is to say is said once, so it goes with the error.
+            Err(error) => Err(error.with(text)),
+        }
     }
 
     /// Shows the administration the present certificates.

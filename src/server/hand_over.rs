@@ -39,14 +39,16 @@ impl HandOver {
     /// When a worker does not respond, or when there are no descriptors left. Nothing has changed
     /// then.
     pub fn begin(&self) -> io::Result<Vec<PassedEndpoint>> {
-        let mut endpoints = {
+        // Orders are given under the lock, so that they arrive in the order of what they follow from.
+        let (mut endpoints, waits) = {
             let mut listening = lock(&self.listening);
             listening.begin_joint(true);
-            listening.handed_over()
+            let endpoints = listening.handed_over();
+            let numbers: Vec<u32> = endpoints.iter().map(|(number, _)| *number).collect();
+            (endpoints, self.duplicates(&numbers))
         };
-        let numbers: Vec<u32> = endpoints.iter().map(|(number, _)| *number).collect();
         let until = Instant::now() + ORDER_WAIT;
-        let gathered = self.duplicates(&numbers).into_iter().try_for_each(|wait| {
+        let gathered = waits.into_iter().try_for_each(|wait| {
             let left = until.saturating_duration_since(Instant::now());
             let sockets = wait.recv_timeout(left).map_err(|_| {
                 io::Error::other("a worker does not respond, or does not accept any more")
@@ -65,7 +67,8 @@ impl HandOver {
     #[must_use]
     pub fn is_accepting(&self, numbers: &[u32]) -> bool {
         self.duplicates(numbers).into_iter().any(|wait| match wait.recv_timeout(ORDER_WAIT) {
-            Ok(sockets) => sockets.is_ok_and(|sockets| !sockets.is_empty()),
+            // It may lack descriptors for the duplicates, for one.
+            Ok(sockets) => sockets.map_or(true, |sockets| !sockets.is_empty()),
             // The worker has ended.
             Err(RecvTimeoutError::Disconnected) => false,
             Err(RecvTimeoutError::Timeout) => true,
@@ -89,8 +92,9 @@ impl HandOver {
     }
 
     /// The sockets of this server come from another one, which has them as well. Returns what is to
-    /// be called at the end of that one: from then on, the listeners are this server's alone,
-    /// unless a third one has them or they belong to the program that has started the first one.
+    /// be called when that one has closed its listeners, or has ended: from then on, the listeners
+    /// are this server's alone, unless a third one has them or they belong to the program that has
+    /// started the first one.
     pub fn joined(&self) -> impl FnOnce() + Send + 'static {
         lock(&self.listening).begin_joint(false);
         let own = self.clone();
@@ -98,7 +102,8 @@ impl HandOver {
     }
 
     fn end_joint(&self, is_handed_over: bool) {
-        let own = lock(&self.listening).end_joint(is_handed_over);
+        let mut listening = lock(&self.listening);
+        let own = listening.end_joint(is_handed_over);
         self.order(own, false, false);
     }
 
@@ -113,13 +118,12 @@ impl HandOver {
     /// addresses that the other process does not accept from: they are closed as in any drain.
     /// Returns the numbers of the other listeners.
     pub fn complete(&self, left: &[Endpoint]) -> Vec<u32> {
-        let (own, mut others) = {
-            let mut listening = lock(&self.listening);
-            (listening.give_up_files(left), listening.numbers())
-        };
+        let mut listening = lock(&self.listening);
+        let (own, mut others) = (listening.give_up_files(left), listening.numbers());
         others.retain(|number| !own.contains(number));
         self.order(own, false, false);
         self.order(Vec::new(), true, true);
+        drop(listening);
         self.workers.iter().for_each(|worker| worker.drain());
         others
     }

@@ -98,11 +98,12 @@ failures! {
     /// The client has no certificate, but must have one.
     CertificateRequired, "certificate_required",
         "the client has no certificate, but --tls-client-ca demands one";
-    /// The certificate of the client is not valid.
+    /// The certificate of the client is not valid, or came with too many others.
     ClientCertificate, "client_certificate",
-        "the certificate of the client is not valid, or not issued by one of --tls-client-ca";
-    /// Something that has arrived is not TLS.
-    Malformed, "malformed", "what the client has sent is not TLS";
+        "the certificate of the client is not valid, not issued by one of --tls-client-ca, or has \
+         more than three others with it";
+    /// Something that has arrived is not TLS, or a message is too long.
+    Malformed, "malformed", "what the client has sent is not TLS, or far longer than it may be";
     /// Something that has arrived cannot be decrypted.
     Decrypt, "decrypt_error", "what the client has sent cannot be decrypted";
     /// Anything else.

@@ -8,8 +8,9 @@
 //!      serving, and what is left ->     gives up the files of its sockets
 //!      <- ok                            drains; the administration accepts nobody
 //!      accepts for the administration
-//!      <- end of the connection         exits
+//!      <- closed                        its listeners are closed
 //!      its listeners are no longer joint
+//!      <- end of the connection         exits
 //! ```
 //!
 //! Until the old server has read `serving`, it goes on if anything happens to the new one. A new
