@@ -39,7 +39,7 @@ impl HandOver {
     /// When a worker does not respond, or when there are no descriptors left. Nothing has changed
     /// then.
     pub fn begin(&self) -> io::Result<Vec<PassedEndpoint>> {
-        // Orders are given under the lock, so that they arrive in the order of what they follow from.
+        // Orders are given under the lock, so they arrive in the order of what they follow from.
         let (mut endpoints, waits) = {
             let mut listening = lock(&self.listening);
             listening.begin_joint(true);

@@ -6,8 +6,8 @@
 //! deadline has moved, and inserts the entry again. Only a deadline that moves earlier moves its
 //! entry.
 //!
-//! Buckets are linked lists within one table, so an entry costs 12 bytes. The table has room for all
-//! connections from the start, so nothing is allocated while the server runs.
+//! Buckets are linked lists within one table, so an entry costs 12 bytes. The table has room for
+//! all connections from the start, so nothing is allocated while the server runs.
 
 use std::time::{Duration, Instant};
 
