@@ -198,12 +198,22 @@ pub enum ContentRange {
 
 impl fmt::Display for ContentRange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        // Every response with 206 has this, so it is written without the machinery of `write!`.
+        let mut number = itoa::Buffer::new();
+        formatter.write_str("bytes ")?;
+        let len = match self {
             Self::Satisfied(range, len) => {
-                let last = range.end.saturating_sub(1);
-                write!(formatter, "bytes {}-{last}/{len}", range.start)
+                formatter.write_str(number.format(range.start))?;
+                formatter.write_str("-")?;
+                formatter.write_str(number.format(range.end.saturating_sub(1)))?;
+                len
             }
-            Self::Unsatisfied(len) => write!(formatter, "bytes */{len}"),
-        }
+            Self::Unsatisfied(len) => {
+                formatter.write_str("*")?;
+                len
+            }
+        };
+        formatter.write_str("/")?;
+        formatter.write_str(number.format(*len))
     }
 }

@@ -326,15 +326,17 @@ impl Variant {
 
     /// The validators, for conditional requests.
     pub(super) fn validators(&self) -> Validators<'_> {
-        let tag = self.tag().and_then(|tag| EntityTag::parse(tag.as_bytes()));
-        Validators { tag, modified: self.modified }
+        Validators { tag: self.tag_bytes().and_then(EntityTag::parse), modified: self.modified }
     }
 
     /// The value of `ETag`.
     pub(super) fn tag(&self) -> Option<&str> {
-        let tag = usize::from(self.groups.tag)..usize::from(self.groups.rest);
-        let (_, value) = self.prepared.some(tag).iter().next()?;
-        std::str::from_utf8(value).ok().filter(|_| EntityTag::parse(value).is_some())
+        self.validators().tag.and(self.tag_bytes()).and_then(|tag| std::str::from_utf8(tag).ok())
+    }
+
+    fn tag_bytes(&self) -> Option<&[u8]> {
+        let fields = self.prepared.some(self.groups.tag.into()..self.groups.rest.into());
+        fields.iter().next().map(|(_, value)| value)
     }
 
     /// `Last-Modified`, in seconds since the epoch.
