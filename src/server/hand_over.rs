@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,8 @@ impl HandOver {
     /// When a worker does not respond, or when there are no descriptors left. Nothing has changed
     /// then.
     pub fn begin(&self) -> io::Result<Vec<PassedEndpoint>> {
-        // Orders are given under the lock, so they arrive in the order of what they follow from.
+        // Orders are given under the lock, as updates are, so they arrive in the order of what they
+        // follow from.
         let (mut endpoints, waits) = {
             let mut listening = lock(&self.listening);
             listening.begin_joint(true);
@@ -63,12 +64,12 @@ impl HandOver {
         Ok(endpoints.into_iter().map(|(_, passed)| passed).collect())
     }
 
-    /// Whether a worker accepts from one of these joint listeners, or has not said otherwise.
+    /// Whether a worker has not closed one of these listeners, or does not say.
     #[must_use]
-    pub fn is_accepting(&self, numbers: &[u32]) -> bool {
-        self.duplicates(numbers).into_iter().any(|wait| match wait.recv_timeout(ORDER_WAIT) {
-            // It may lack descriptors for the duplicates, for one.
-            Ok(sockets) => sockets.map_or(true, |sockets| !sockets.is_empty()),
+    pub fn is_open(&self, numbers: &[u32]) -> bool {
+        let waits = self.ask(|reply| ListenerOrder::AreOpen(numbers.to_vec(), reply));
+        waits.into_iter().any(|wait| match wait.recv_timeout(ORDER_WAIT) {
+            Ok(is_open) => is_open,
             // The worker has ended.
             Err(RecvTimeoutError::Disconnected) => false,
             Err(RecvTimeoutError::Timeout) => true,
@@ -77,10 +78,18 @@ impl HandOver {
 
     /// Makes listeners joint, and asks each worker for duplicates of their descriptors.
     fn duplicates(&self, numbers: &[u32]) -> Vec<Receiver<Duplicates>> {
+        self.ask(|reply| ListenerOrder::Join {
+            numbers: numbers.to_vec(),
+            joint: true,
+            duplicates: Some(reply),
+        })
+    }
+
+    /// Gives each worker an order that has a reply.
+    fn ask<T>(&self, order: impl Fn(Sender<T>) -> ListenerOrder) -> Vec<Receiver<T>> {
         let of_worker = |worker: &Arc<dyn Remote>| {
             let (reply, wait) = mpsc::channel();
-            let (numbers, duplicates) = (numbers.to_vec(), Some(reply));
-            worker.order(ListenerOrder { numbers, joint: true, replaced: false, duplicates });
+            worker.order(order(reply));
             wait
         };
         self.workers.iter().map(of_worker).collect()
@@ -104,7 +113,7 @@ impl HandOver {
     fn end_joint(&self, is_handed_over: bool) {
         let mut listening = lock(&self.listening);
         let own = listening.end_joint(is_handed_over);
-        self.order(own, false, false);
+        self.make_own(&own);
     }
 
     /// The files of Unix sockets that were taken over are those of this server from now on. Returns
@@ -121,27 +130,28 @@ impl HandOver {
         let mut listening = lock(&self.listening);
         let (own, mut others) = (listening.give_up_files(left), listening.numbers());
         others.retain(|number| !own.contains(number));
-        self.order(own, false, false);
-        self.order(Vec::new(), true, true);
+        self.make_own(&own);
+        self.workers.iter().for_each(|worker| worker.order(ListenerOrder::Replaced));
         drop(listening);
         self.workers.iter().for_each(|worker| worker.drain());
         others
     }
 
-    fn order(&self, numbers: Vec<u32>, joint: bool, replaced: bool) {
+    /// No other process has the sockets of these listeners any more.
+    fn make_own(&self, numbers: &[u32]) {
         for worker in &self.workers {
-            let numbers = numbers.clone();
-            worker.order(ListenerOrder { numbers, joint, replaced, duplicates: None });
+            let numbers = numbers.to_vec();
+            worker.order(ListenerOrder::Join { numbers, joint: false, duplicates: None });
         }
     }
 }
 
-/// Refuses to hand over an address from which no worker accepts yet: nobody would accept there.
+/// Refuses to hand over an address that no worker has: nobody would accept there.
 fn check_complete(endpoints: &[(u32, PassedEndpoint)]) -> io::Result<()> {
     match endpoints.iter().find(|(_, passed)| passed.sockets.is_empty()) {
         None => Ok(()),
         Some((_, passed)) => {
-            let text = format!("no worker accepts from {} yet; try again", passed.endpoint);
+            let text = format!("no worker accepts from {}; try again", passed.endpoint);
             Err(io::Error::other(text))
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A ring belongs to the thread that creates it, so each worker opens its driver on its own thread
 //! and reports the result. The workers get their sockets after all of them have opened their
-//! driver.
+//! driver: what fails before that fails without a client that has connected.
 
 use std::io;
 use std::marker::PhantomData;
@@ -69,16 +69,30 @@ pub(super) struct RunningWorker {
     pub(super) remote: Arc<dyn Remote>,
 }
 
-/// All workers.
+/// All workers. Each of them has its driver, and waits for its sockets.
 pub(super) struct Launched<M> {
     pub(super) workers: Vec<RunningWorker>,
     pub(super) postboxes: Vec<Arc<Postbox<M>>>,
     /// Receives the number of each worker that ends.
     pub(super) ends: Receiver<usize>,
+    starts: Vec<Sender<Vec<WorkerSocket>>>,
 }
 
-/// Why the workers did not start, and the sockets, for an attempt with another driver.
-type FailedLaunch = (StartError, WorkerSockets);
+impl<M> Launched<M> {
+    /// Gives each worker its sockets, from which it accepts then.
+    pub(super) fn begin(&mut self, sockets: WorkerSockets) {
+        for (start, sockets) in self.starts.drain(..).zip(sockets) {
+            // This fails if the thread has ended, which `ends` reports.
+            let _ = start.send(sockets);
+        }
+    }
+
+    /// Ends the workers, which have not begun.
+    pub(super) fn abandon(self) {
+        drop(self.starts);
+        self.workers.into_iter().for_each(|worker| drop(worker.thread.join()));
+    }
+}
 
 /// The number of descriptors per worker in addition to connections: cached files, listeners, the
 /// driver.
@@ -97,37 +111,34 @@ pub(super) fn make_room_for_descriptors(connections_max: u32, workers: usize) {
     }
 }
 
-/// Starts one worker for each set of listening sockets.
+/// Starts a worker for each of these numbers of listening sockets, which it will get.
+///
+/// # Errors
+///
+/// When a thread cannot be started, or a driver does not open. The other workers have ended then.
 pub(super) fn launch<S: Session + 'static, C: Dispatch>(
     settings: &ServerSettings,
     kind: DriverKind,
     shared: &(impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static),
-    sockets: WorkerSockets,
-) -> Result<Launched<MessageOf<S>>, FailedLaunch> {
+    listeners: &[u32],
+) -> Result<Launched<MessageOf<S>>, StartError> {
     let (ended, ends) = mpsc::channel();
-    let (mut workers, mut postboxes) = (Vec::new(), Vec::new());
-    let mut starts = Vec::new();
-    for number in 0..sockets.len() {
-        let listeners = sockets[number].len() as u32;
-        match open::<S, C>(settings, kind, shared, (number, listeners), ended.clone()) {
+    let (workers, postboxes, starts) = (Vec::new(), Vec::new(), Vec::new());
+    let mut launched = Launched { workers, postboxes, ends, starts };
+    for (number, listeners) in listeners.iter().enumerate() {
+        match open::<S, C>(settings, kind, shared, (number, *listeners), ended.clone()) {
             Ok((worker, postbox, start)) => {
-                workers.push(worker);
-                postboxes.push(postbox);
-                starts.push(start);
+                launched.workers.push(worker);
+                launched.postboxes.push(postbox);
+                launched.starts.push(start);
             }
             Err(error) => {
-                // Ends the threads that wait for their sockets.
-                drop(starts);
-                workers.into_iter().for_each(|worker| drop(worker.thread.join()));
-                return Err((error, sockets));
+                launched.abandon();
+                return Err(error);
             }
         }
     }
-    for (start, sockets) in starts.into_iter().zip(sockets) {
-        // This fails if the thread has ended, which `ends` reports.
-        let _ = start.send(sockets);
-    }
-    Ok(Launched { workers, postboxes, ends })
+    Ok(launched)
 }
 
 /// A worker that has its driver, and what passes its sockets on.

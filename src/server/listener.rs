@@ -287,6 +287,11 @@ pub(super) fn join(endpoint: &Endpoint, count: usize) -> Result<BoundSockets, Li
 }
 
 impl BoundSockets {
+    /// How many sockets there are.
+    pub(super) fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
     /// Lets clients connect. Returns the sockets and the endpoint: if port 0 was requested, with
     /// the port that the kernel picked.
     pub(super) fn listen(self) -> Result<(Endpoint, Vec<OwnedFd>), ListenError> {

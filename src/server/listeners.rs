@@ -140,6 +140,16 @@ enum Bound {
 pub(super) struct BoundListeners(Vec<Group>);
 
 impl BoundListeners {
+    /// How many sockets each worker gets.
+    pub(super) fn counts(&self, workers: usize) -> Vec<u32> {
+        let mut counts = vec![0; workers];
+        for Group { sockets, joining, .. } in &self.0 {
+            let all = sockets.len() + joining.as_ref().map_or(0, BoundSockets::len);
+            (0..all).for_each(|place| counts[place % workers] += 1);
+        }
+        counts
+    }
+
     /// Takes the sockets out, for each worker. From now on clients can connect to all of them:
     /// those that join others do not listen before, because a start that fails would reset their
     /// clients.

@@ -1,10 +1,11 @@
 //! Messages from other threads to a worker: a bounded queue, and the waker of the worker's driver.
 //!
-//! Messages are the request to drain, new settings, and messages to the service, such as reports of
-//! its watcher. Because everything arrives here, a worker shares no mutable state with other
-//! threads. The worker owns the mailbox; other threads have a [`Postbox`]. A message to the service
-//! is refused if [`MESSAGES_MAX`] are waiting, an [`Update`] if one is waiting, and the sender
-//! decides what to do then. A request to drain is never refused, and repeating it has no effect.
+//! Messages are new settings, orders about listeners, the request to drain, and messages to the
+//! service, such as reports of its watcher. Because everything arrives here, a worker shares no
+//! mutable state with other threads. The worker owns the mailbox; other threads have a
+//! [`Postbox`]. A message to the service is refused if [`MESSAGES_MAX`] are waiting, an [`Update`]
+//! if one is waiting, and the sender decides what to do then. A request to drain is never refused,
+//! and repeating it has no effect.
 
 use std::collections::VecDeque;
 use std::io;
@@ -36,18 +37,36 @@ pub enum Message<M> {
     Service(M),
 }
 
-/// How to treat listeners whose sockets another process has too, or is about to get.
+/// What to do with listeners whose sockets another process has too, is about to get, or has had.
 #[derive(Debug)]
-pub struct ListenerOrder {
-    /// The listeners.
-    pub numbers: Vec<u32>,
-    /// Whether they are joint from now on (clause 16 of the driver contract).
-    pub joint: bool,
-    /// Whether another process accepts in place of this one. Then a drain has no delay: nobody
-    /// has to notice it.
-    pub replaced: bool,
-    /// Gets the numbers of these listeners and duplicates of their descriptors, if wanted.
-    pub duplicates: Option<DuplicateSender>,
+pub enum ListenerOrder {
+    /// Treat these listeners as joint from now on, or as the worker's own (clause 16 of the driver
+    /// contract).
+    Join {
+        /// The numbers of the listeners. Others stay as they are.
+        numbers: Vec<u32>,
+        /// Whether they are joint.
+        joint: bool,
+        /// Gets duplicates of their descriptors, if wanted.
+        duplicates: Option<DuplicateSender>,
+    },
+    /// Another process accepts in place of this one. Then a drain has no delay: nobody has to
+    /// notice it.
+    Replaced,
+    /// Say whether any of the listeners with these numbers is not closed yet.
+    AreOpen(Vec<u32>, Sender<bool>),
+}
+
+impl ListenerOrder {
+    /// Whether the order does nothing but send a reply, so that it may be dropped when the sender
+    /// has given up.
+    fn only_asks(&self) -> bool {
+        match self {
+            Self::Join { duplicates, .. } => duplicates.is_some(),
+            Self::AreOpen(..) => true,
+            Self::Replaced => false,
+        }
+    }
 }
 
 /// Duplicates of listeners, with the numbers of these.
@@ -57,7 +76,7 @@ pub type Duplicates = io::Result<Vec<(u32, OwnedFd)>>;
 pub type DuplicateSender = Sender<Duplicates>;
 
 /// Maximum number of waiting orders. One take-over needs three, and then one for each question
-/// whether the worker still accepts. More of them wait only if a worker hangs meanwhile.
+/// whether the listeners are closed. More of them wait only if a worker hangs meanwhile.
 const ORDERS_MAX: usize = 8;
 
 /// A listening socket for a worker.
@@ -112,11 +131,29 @@ pub struct Mailbox<M> {
 #[derive(Debug)]
 struct QueuedMessages<M> {
     messages: VecDeque<M>,
-    update: Option<Box<Update<M>>>,
-    orders: VecDeque<ListenerOrder>,
+    /// At most one update, and at most [`ORDERS_MAX`] orders, in the order in which they were sent:
+    /// an order is about listeners that an update before it has added.
+    changes: VecDeque<Change<M>>,
     drain: bool,
     /// Whether the worker has ended. Then no update is accepted.
     closed: bool,
+}
+
+/// A change of the listeners of a worker.
+#[derive(Debug)]
+enum Change<M> {
+    Update(Box<Update<M>>),
+    Order(ListenerOrder),
+}
+
+impl<M> QueuedMessages<M> {
+    fn has_update(&self) -> bool {
+        self.changes.iter().any(|change| matches!(change, Change::Update(_)))
+    }
+
+    fn orders(&self) -> usize {
+        self.changes.len() - usize::from(self.has_update())
+    }
 }
 
 impl<M> Default for Mailbox<M> {
@@ -125,8 +162,7 @@ impl<M> Default for Mailbox<M> {
         Self {
             queued: Mutex::new(QueuedMessages {
                 messages,
-                update: None,
-                orders: VecDeque::new(),
+                changes: VecDeque::new(),
                 drain: false,
                 closed: false,
             }),
@@ -160,41 +196,41 @@ impl<M> Mailbox<M> {
     /// Returns the update if the worker has not taken the last one, or has ended.
     pub fn push_update(&self, update: Box<Update<M>>) -> Result<(), Box<Update<M>>> {
         let mut queued = self.lock();
-        if queued.update.is_some() || queued.closed {
+        if queued.has_update() || queued.closed {
             return Err(update);
         }
-        queued.update = Some(update);
+        queued.changes.push_back(Change::Update(update));
         Ok(())
     }
 
-    /// Adds an order about listeners, without waking the worker. If too many wait, those that want
-    /// duplicates are dropped, because their senders have given up, and then the oldest one: what
-    /// later ones set is what counts. If the worker has ended, the order is dropped.
+    /// Adds an order about listeners, without waking the worker. If too many wait, those that only
+    /// ask are dropped, because their senders have given up, and then the oldest one: what later
+    /// ones set is what counts. If the worker has ended, the order is dropped.
     pub fn push_order(&self, order: ListenerOrder) {
         let mut queued = self.lock();
         if queued.closed {
             return;
         }
-        if queued.orders.len() >= ORDERS_MAX {
-            queued.orders.retain(|waiting| waiting.duplicates.is_none());
+        if queued.orders() >= ORDERS_MAX {
+            queued.changes.retain(|it| !matches!(it, Change::Order(it) if it.only_asks()));
         }
-        if queued.orders.len() >= ORDERS_MAX {
-            queued.orders.pop_front();
+        if queued.orders() >= ORDERS_MAX {
+            let oldest = queued.changes.iter().position(|it| matches!(it, Change::Order(_)));
+            oldest.and_then(|oldest| queued.changes.remove(oldest));
         }
-        queued.orders.push_back(order);
+        queued.changes.push_back(Change::Order(order));
     }
 
     /// Whether the worker has not taken the last update.
     pub fn has_update(&self) -> bool {
-        self.lock().update.is_some()
+        self.lock().has_update()
     }
 
     /// Drops what waits, because the worker has ended.
     pub(super) fn close(&self) {
         let mut queued = self.lock();
         queued.closed = true;
-        queued.update = None;
-        queued.orders.clear();
+        queued.changes.clear();
         queued.messages.clear();
     }
 
@@ -203,19 +239,17 @@ impl<M> Mailbox<M> {
         self.lock().drain = true;
     }
 
-    /// Takes the next message. An order about listeners comes first, since a drain depends on it;
-    /// then a drain, because it makes the other messages less important; and an update before the
-    /// messages to the service.
+    /// Takes the next message. Changes of the listeners come first, since a drain depends on them;
+    /// then a drain, because it makes the messages to the service less important.
     pub(super) fn take(&self) -> Option<Message<M>> {
         let mut queued = self.lock();
-        if let Some(order) = queued.orders.pop_front() {
-            return Some(Message::Listeners(order));
+        match queued.changes.pop_front() {
+            Some(Change::Update(update)) => return Some(Message::Update(update)),
+            Some(Change::Order(order)) => return Some(Message::Listeners(order)),
+            None => {}
         }
         if std::mem::take(&mut queued.drain) {
             return Some(Message::Drain);
-        }
-        if let Some(update) = queued.update.take() {
-            return Some(Message::Update(update));
         }
         queued.messages.pop_front().map(Message::Service)
     }
@@ -309,6 +343,10 @@ mod tests {
         assert!(mailbox.take().is_none());
     }
 
+    fn join(numbers: Vec<u32>, duplicates: Option<DuplicateSender>) -> ListenerOrder {
+        ListenerOrder::Join { numbers, joint: duplicates.is_some(), duplicates }
+    }
+
     #[test]
     fn one_update_waits_at_a_time_and_precedes_other_messages() {
         let mailbox = Mailbox::default();
@@ -320,18 +358,44 @@ mod tests {
             Box::new(Update { timeouts, added, dropped, closing, service: Some(service), result })
         };
         mailbox.push(1).unwrap();
+        mailbox.push_drain();
         mailbox.push_update(update(2)).unwrap();
         assert_eq!(mailbox.push_update(update(3)).unwrap_err().service, Some(3));
-        mailbox.push_drain();
-        assert!(matches!(mailbox.take(), Some(Message::Drain)));
         let Some(Message::Update(taken)) = mailbox.take() else { panic!("the update is next") };
         assert_eq!(taken.service, Some(2));
+        assert!(matches!(mailbox.take(), Some(Message::Drain)));
         assert!(matches!(mailbox.take(), Some(Message::Service(1))));
         mailbox.push_update(update(4)).unwrap();
         drop((mailbox, taken, update));
         drop(result);
         // An update that nobody takes has no result.
         assert!(results.recv().is_err());
+    }
+
+    /// An order that follows an update is about the listeners that the update has added. It must
+    /// not come first, however many orders there are.
+    #[test]
+    fn updates_and_orders_arrive_as_they_were_sent() {
+        let mailbox = Mailbox::<()>::default();
+        let (result, _results) = std::sync::mpsc::channel();
+        mailbox.push_order(join(vec![0], None));
+        let (timeouts, added, dropped) = (ServerTimeouts::default(), Vec::new(), Vec::new());
+        let closing = Closing::default();
+        let update = Update { timeouts, added, dropped, closing, service: None, result };
+        mailbox.push_update(Box::new(update)).unwrap();
+        for number in 1..=ORDERS_MAX as u32 {
+            mailbox.push_order(join(vec![number], None));
+        }
+        assert!(mailbox.has_update());
+        assert!(matches!(mailbox.take(), Some(Message::Update(_))));
+        assert!(!mailbox.has_update());
+        for expected in 1..=ORDERS_MAX as u32 {
+            let Some(Message::Listeners(ListenerOrder::Join { numbers, .. })) = mailbox.take()
+            else {
+                panic!("order {expected} is lost")
+            };
+            assert_eq!(numbers, [expected]);
+        }
     }
 
     /// A drain of a server that was replaced depends on what the order says of its listeners.
@@ -343,10 +407,8 @@ mod tests {
         for number in 0..ORDERS_MAX as u32 {
             let (duplicates, reply) = std::sync::mpsc::channel();
             replies.push(reply);
-            for duplicates in [Some(duplicates), None] {
-                let (numbers, joint) = (vec![number], duplicates.is_some());
-                mailbox.push_order(ListenerOrder { numbers, joint, replaced: false, duplicates });
-            }
+            mailbox.push_order(join(vec![number], Some(duplicates)));
+            mailbox.push_order(join(vec![number], None));
         }
         // Whoever waits for a reply to one that was dropped learns of it at once.
         assert_eq!(replies[0].try_recv().err(), Some(std::sync::mpsc::TryRecvError::Disconnected));
@@ -354,7 +416,9 @@ mod tests {
         let mut taken = Vec::new();
         let next = loop {
             match mailbox.take() {
-                Some(Message::Listeners(order)) => taken.push((order.numbers[0], order.joint)),
+                Some(Message::Listeners(ListenerOrder::Join { numbers, joint, .. })) => {
+                    taken.push((numbers[0], joint));
+                }
                 other => break other,
             }
         };

@@ -152,28 +152,34 @@ fn start_with<S: Session + 'static, C: Dispatch>(
     shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
 ) -> Result<UpdatableServer<S>, StartError> {
     let BoundServer { mut listening, plan, mut bound } = bound;
-    let mut sockets = bound.sockets(settings.workers)?;
+    let counts = bound.counts(settings.workers);
     let mut selection = selection;
-    loop {
-        match launch::<S, C>(settings, selection.kind, &shared, sockets) {
-            Ok(Launched { workers, postboxes, ends }) => {
-                listening.apply(&plan, bound);
-                let (addresses, numbers) = (listening.endpoints(), listening.numbers());
-                listening.allow_more(settings.spare_listeners as usize);
-                let listening = Arc::new(Mutex::new(listening));
-                let updater = Updater { listening: Arc::clone(&listening), postboxes };
-                let server = Server { addresses, numbers, listening, selection, workers, ends };
-                return Ok((server, updater));
-            }
+    let mut launched = loop {
+        match launch::<S, C>(settings, selection.kind, &shared, &counts) {
+            Ok(launched) => break launched,
             // The driver of one worker did not open, so all workers take the next one.
-            Err((StartError::Driver(error), returned)) => {
+            Err(StartError::Driver(error)) => {
                 let next = selection.fall_back(&error);
                 selection = next.ok_or(StartError::Driver(error))?;
-                sockets = returned;
             }
-            Err((error, _)) => return Err(error),
+            Err(error) => return Err(error),
+        }
+    };
+    match bound.sockets(settings.workers) {
+        Ok(sockets) => launched.begin(sockets),
+        Err(error) => {
+            launched.abandon();
+            return Err(error);
         }
     }
+    let Launched { workers, postboxes, ends, .. } = launched;
+    listening.apply(&plan, bound);
+    let (addresses, numbers) = (listening.endpoints(), listening.numbers());
+    listening.allow_more(settings.spare_listeners as usize);
+    let listening = Arc::new(Mutex::new(listening));
+    let updater = Updater { listening: Arc::clone(&listening), postboxes };
+    let server = Server { addresses, numbers, listening, selection, workers, ends };
+    Ok((server, updater))
 }
 
 impl Server {

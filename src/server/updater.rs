@@ -164,7 +164,8 @@ impl<M> Updater<M> {
             return Err(UpdateError::Busy(busy));
         }
         // The lock is held from before the first file is made until it is recorded: the end of the
-        // server removes the recorded ones, and the process may end then.
+        // server removes the recorded ones, and the process may end then. It is held until the
+        // workers have their update, too, because a take-over gives its orders under it.
         let bound = self.try_to_listen(|listening| {
             if listening.is_handed_over() {
                 return Ok(Err(UpdateError::HandedOver));
@@ -174,17 +175,22 @@ impl<M> Updater<M> {
             }
             let mut bound = listening.bind(&plan)?;
             let sockets = bound.sockets(self.postboxes.len())?;
-            Ok(Ok((sockets, listening.apply(&plan, bound))))
+            let (new, closing) = listening.apply(&plan, bound);
+            let message = || Some(message());
+            Ok(Ok((new, self.send(sockets, &plan.dropped, closing, timeouts, message))))
         });
-        let (sockets, (new, closing)) = bound.map_err(UpdateError::Listen)??;
-        let sent = self.send(sockets, &plan.dropped, closing, timeouts, || Some(message()));
+        let (new, sent) = bound.map_err(UpdateError::Listen)??;
         let applied = wait_for_all(sent);
         if matches!(applied, Err(UpdateError::Worker(..))) {
             // So that no worker accepts from what another one could not take, and so that the next
             // update binds it again.
-            let closing = lock(&self.listening).forget(&new);
             let none = self.postboxes.iter().map(|_| Vec::new()).collect();
-            let _ = wait_for_all(self.send(none, &new, closing, timeouts, || None));
+            let sent = {
+                let mut listening = lock(&self.listening);
+                let closing = listening.forget(&new);
+                self.send(none, &new, closing, timeouts, || None)
+            };
+            let _ = wait_for_all(sent);
         }
         applied
     }

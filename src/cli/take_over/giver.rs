@@ -166,7 +166,7 @@ impl Giver {
         let numbers = self.hand_over.complete(left);
         // If it has just ended, nobody accepts any more, and this server has said so.
         let _ = writeln!(client, "{}", wire::OK);
-        while self.hand_over.is_accepting(&numbers) {
+        while self.hand_over.is_open(&numbers) {
             thread::sleep(CLOSED_PAUSE);
         }
         let _ = writeln!(client, "{}", wire::CLOSED);

@@ -11,7 +11,7 @@ use crate::limits::ConnectionPermit;
 use crate::server::connection::Connection;
 use crate::server::env::{Timeouts, tag};
 use crate::server::failure;
-use crate::server::mailbox::{ListenerOrder, MessageOf, Update, WorkerSocket};
+use crate::server::mailbox::{Duplicates, ListenerOrder, MessageOf, Update, WorkerSocket};
 use crate::service::Service;
 use crate::session::{Addresses, Admission, ConnectionInfo, Session};
 
@@ -194,31 +194,56 @@ impl<D: Driver, S: Session> Worker<D, S> {
         let _ = result.send(self.place_listeners());
     }
 
-    /// Treats listeners in another way, because another process has their sockets, or had them.
-    pub(super) fn order(&mut self, order: ListenerOrder) {
-        let ListenerOrder { numbers, joint, replaced, duplicates } = order;
-        self.is_replaced |= replaced;
-        let mut done = Ok(Vec::new());
-        for listener in &self.listeners {
-            let is_open = !listener.closing && !listener.closed && listener.dropped.is_none();
-            if !is_open || !numbers.contains(&listener.number) {
-                continue;
+    /// Carries out an order about listeners, because another process has their sockets, or had
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// When the driver cannot treat a listener in the other way: nothing may accept from it then.
+    pub(super) fn order(&mut self, order: ListenerOrder) -> io::Result<()> {
+        // Whoever waits for a reply may have given up.
+        match order {
+            ListenerOrder::Replaced => self.is_replaced = true,
+            ListenerOrder::AreOpen(numbers, reply) => {
+                let placed = self.listeners.iter().filter(|it| !it.closed).map(|it| it.number);
+                let waiting = self.waiting_listeners.iter().map(|it| it.number);
+                let is_open = placed.chain(waiting).any(|number| numbers.contains(&number));
+                let _ = reply.send(is_open);
             }
-            let set = self.driver.set_joint(listener.sock, joint);
-            let duplicate = set.and_then(|()| match &duplicates {
-                Some(_) => self.driver.duplicate(listener.sock).map(Some),
-                None => Ok(None),
-            });
-            match (duplicate, &mut done) {
-                (Ok(Some(socket)), Ok(all)) => all.push((listener.number, socket)),
-                (Err(error), Ok(_)) => done = Err(error),
-                (_, _) => {}
+            ListenerOrder::Join { numbers, joint, duplicates } => {
+                self.set_joint(&numbers, joint)?;
+                if let Some(reply) = duplicates {
+                    let _ = reply.send(self.duplicates(&numbers));
+                }
             }
         }
-        if let Some(duplicates) = duplicates {
-            // The sender may have given up waiting.
-            let _ = duplicates.send(done);
+        Ok(())
+    }
+
+    /// Those of these listeners that are not being closed.
+    fn kept(&self, numbers: &[u32]) -> impl Iterator<Item = &Listener> {
+        let is_kept = |it: &&Listener| !it.closing && !it.closed && it.dropped.is_none();
+        self.listeners.iter().filter(is_kept).filter(|it| numbers.contains(&it.number))
+    }
+
+    fn set_joint(&mut self, numbers: &[u32], joint: bool) -> io::Result<()> {
+        let waiting = self.waiting_listeners.iter_mut();
+        waiting.filter(|it| numbers.contains(&it.number)).for_each(|it| it.joint = joint);
+        let socks: Vec<Sock> = self.kept(numbers).map(|listener| listener.sock).collect();
+        for sock in socks {
+            let set = self.driver.set_joint(sock, joint);
+            set.map_err(|error| failure::at("watching a listener in another way", &error))?;
         }
+        Ok(())
+    }
+
+    /// Duplicates of the sockets of these listeners, those included that wait for a place.
+    fn duplicates(&self, numbers: &[u32]) -> Duplicates {
+        let placed = self.kept(numbers);
+        let placed = placed.map(|it| Ok((it.number, self.driver.duplicate(it.sock)?)));
+        let waiting = self.waiting_listeners.iter().filter(|it| numbers.contains(&it.number));
+        let waiting = waiting.map(|it| Ok((it.number, it.socket.try_clone()?)));
+        placed.chain(waiting).collect()
     }
 
     /// Gives new listeners the places of closed ones, and free places. A listener that is being
@@ -262,3 +287,6 @@ impl<D: Driver, S: Session> Worker<D, S> {
         outcome
     }
 }
+
+#[cfg(test)]
+mod tests;
