@@ -15,8 +15,8 @@ impl Driver for Box<dyn Driver> {
         (**self).adopt(socket)
     }
 
-    fn set_joint(&mut self, listener: Sock, joint: bool) -> io::Result<()> {
-        (**self).set_joint(listener, joint)
+    fn set_joint(&mut self, listener: Sock, joint: bool) {
+        (**self).set_joint(listener, joint);
     }
 
     fn duplicate(&self, listener: Sock) -> io::Result<OwnedFd> {

@@ -165,12 +165,7 @@ pub trait Driver: sealed::Sealed + 'static {
 
     /// Says whether another process holds the socket of a listener too (clause 16). That may change
     /// while an accept is in flight. A new listener is not joint.
-    ///
-    /// # Errors
-    ///
-    /// If the poller refuses to watch the descriptor in the other way. Then an accept in flight may
-    /// never complete, so the listener has to be closed.
-    fn set_joint(&mut self, listener: Sock, joint: bool) -> io::Result<()>;
+    fn set_joint(&mut self, listener: Sock, joint: bool);
 
     /// A duplicate of the descriptor of a listener, to pass it to another process.
     ///

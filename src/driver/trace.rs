@@ -255,8 +255,8 @@ impl Driver for Trace {
         self.driver.adopt(socket)
     }
 
-    fn set_joint(&mut self, listener: Sock, joint: bool) -> io::Result<()> {
-        self.driver.set_joint(listener, joint)
+    fn set_joint(&mut self, listener: Sock, joint: bool) {
+        self.driver.set_joint(listener, joint);
     }
 
     fn duplicate(&self, listener: Sock) -> io::Result<OwnedFd> {

@@ -7,7 +7,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -20,8 +21,12 @@ use super::passed::PassedEndpoint;
 use super::unix_address::UnixAddress;
 use super::updater::lock;
 
-/// How long the workers may take to duplicate their descriptors.
+/// How long the workers may take to reply to an order, and before that to apply a change of the
+/// listeners.
 const ORDER_WAIT: Duration = Duration::from_secs(10);
+
+/// How long to wait before it is looked again whether a change is complete.
+const CHANGE_PAUSE: Duration = Duration::from_millis(5);
 
 /// Hands the sockets of a server over, or takes those of another one over for good.
 #[derive(Clone, Debug)]
@@ -39,10 +44,10 @@ impl HandOver {
     /// When a worker does not respond, or when there are no descriptors left. Nothing has changed
     /// then.
     pub fn begin(&self) -> io::Result<Vec<PassedEndpoint>> {
-        // Orders are given under the lock, as updates are, so they arrive in the order of what they
-        // follow from.
+        // Orders are given under the lock, as updates of listeners are, so they arrive in the order
+        // of what they follow from.
         let (mut endpoints, waits) = {
-            let mut listening = lock(&self.listening);
+            let mut listening = self.lock_unchanging()?;
             listening.begin_joint(true);
             let endpoints = listening.handed_over();
             let numbers: Vec<u32> = endpoints.iter().map(|(number, _)| *number).collect();
@@ -62,6 +67,24 @@ impl HandOver {
             return Err(error);
         }
         Ok(endpoints.into_iter().map(|(_, passed)| passed).collect())
+    }
+
+    /// The lock, at a time when the listeners do not change: a worker may refuse a new one, and
+    /// then all close it again.
+    fn lock_unchanging(&self) -> io::Result<MutexGuard<'_, Listening>> {
+        let until = Instant::now() + ORDER_WAIT;
+        loop {
+            let listening = lock(&self.listening);
+            if !listening.is_changing() {
+                return Ok(listening);
+            }
+            drop(listening);
+            if Instant::now() >= until {
+                let text = "a reload is under way; try again when it has ended";
+                return Err(io::Error::other(text));
+            }
+            thread::sleep(CHANGE_PAUSE);
+        }
     }
 
     /// Whether a worker has not closed one of these listeners, or does not say.
@@ -175,5 +198,27 @@ fn give(endpoints: &mut [(u32, PassedEndpoint)], number: u32, socket: OwnedFd) {
         && (!passed.is_shared || passed.sockets.is_empty())
     {
         passed.sockets.push(socket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::passed::PassedSockets;
+    use super::*;
+
+    /// While a reload may still close what it has added, nobody else gets it.
+    #[test]
+    fn a_take_over_waits_until_a_reload_is_complete() {
+        let listening = Arc::new(Mutex::new(Listening::new(1, 8, PassedSockets::default())));
+        let hand_over = HandOver { workers: Vec::new(), listening: Arc::clone(&listening) };
+        lock(&listening).set_changing(true);
+        thread::scope(|scope| {
+            let begun = scope.spawn(|| hand_over.begin());
+            thread::sleep(CHANGE_PAUSE * 4);
+            assert!(!lock(&listening).is_handed_over());
+            lock(&listening).set_changing(false);
+            assert!(begun.join().unwrap().unwrap().is_empty());
+        });
+        assert!(lock(&listening).is_handed_over());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A ring belongs to the thread that creates it, so each worker opens its driver on its own thread
 //! and reports the result. The workers get their sockets after all of them have opened their
-//! driver: what fails before that fails without a client that has connected.
+//! driver, so a launch that fails has accepted nothing.
 
 use std::io;
 use std::marker::PhantomData;
@@ -275,7 +275,7 @@ impl<S: Session, F, C: Dispatch> WorkerThread<S, F, C> {
             .map(|WorkerSocket { number, socket, joint }| {
                 let sock = driver.adopt(socket)?;
                 if joint {
-                    driver.set_joint(sock, true)?;
+                    driver.set_joint(sock, true);
                 }
                 Ok((number, sock))
             })

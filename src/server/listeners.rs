@@ -66,6 +66,8 @@ pub(super) struct Listening {
     joint_with: u32,
     /// Whether another process is taking over.
     is_handed_over: bool,
+    /// Whether workers are taking other listeners, so that it is not known yet which ones stay.
+    is_changing: bool,
     /// How many changes were applied.
     version: u64,
     /// Whether the server has ended, so that nothing may be added.
@@ -134,8 +136,8 @@ enum Bound {
     Passed(PassedEndpoint, Option<BoundSockets>),
 }
 
-/// Endpoints that are listened on, but not accepted from. If this is dropped, they are closed
-/// again.
+/// Endpoints that are listened on, but not accepted from, besides sockets that join others and do
+/// not listen yet. If this is dropped, all of them are closed again.
 #[derive(Debug)]
 pub(super) struct BoundListeners(Vec<Group>);
 
@@ -152,7 +154,7 @@ impl BoundListeners {
 
     /// Takes the sockets out, for each worker. From now on clients can connect to all of them:
     /// those that join others do not listen before, because a start that fails would reset their
-    /// clients.
+    /// clients. They are bound, so hardly anything can fail here.
     pub(super) fn sockets(&mut self, workers: usize) -> Result<WorkerSockets, StartError> {
         let mut all: WorkerSockets = (0..workers).map(|_| Vec::new()).collect();
         for Group { number, sockets, joining, origin, .. } in &mut self.0 {
@@ -182,6 +184,7 @@ impl Listening {
             passed,
             joint_with: 0,
             is_handed_over: false,
+            is_changing: false,
             version: 0,
             ended: false,
         }
@@ -378,6 +381,16 @@ impl Listening {
     /// Whether another process has the sockets and is about to take over. Then nothing may change.
     pub(super) fn is_handed_over(&self) -> bool {
         self.is_handed_over
+    }
+
+    /// Whether workers are taking other listeners. Then no other process may get these.
+    pub(super) fn is_changing(&self) -> bool {
+        self.is_changing
+    }
+
+    /// Notes whether workers are taking other listeners.
+    pub(super) fn set_changing(&mut self, is_changing: bool) {
+        self.is_changing = is_changing;
     }
 
     /// Records that the workers close listeners, and removes the files of their sockets. The

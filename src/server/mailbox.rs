@@ -58,9 +58,9 @@ pub enum ListenerOrder {
 }
 
 impl ListenerOrder {
-    /// Whether the order does nothing but send a reply, so that it may be dropped when the sender
-    /// has given up.
-    fn only_asks(&self) -> bool {
+    /// Whether the sender waits for a reply. If it does not get one, it sends an order that undoes
+    /// this one.
+    fn has_reply(&self) -> bool {
         match self {
             Self::Join { duplicates, .. } => duplicates.is_some(),
             Self::AreOpen(..) => true,
@@ -139,7 +139,7 @@ struct QueuedMessages<M> {
     closed: bool,
 }
 
-/// A change of the listeners of a worker.
+/// A change of the settings of a worker, or of what it does with its listeners.
 #[derive(Debug)]
 enum Change<M> {
     Update(Box<Update<M>>),
@@ -203,16 +203,16 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
-    /// Adds an order about listeners, without waking the worker. If too many wait, those that only
-    /// ask are dropped, because their senders have given up, and then the oldest one: what later
-    /// ones set is what counts. If the worker has ended, the order is dropped.
+    /// Adds an order about listeners, without waking the worker. If too many wait, those that
+    /// have a reply are dropped, because their senders have given up, and then the oldest one: what
+    /// later ones set is what counts. If the worker has ended, the order is dropped.
     pub fn push_order(&self, order: ListenerOrder) {
         let mut queued = self.lock();
         if queued.closed {
             return;
         }
         if queued.orders() >= ORDERS_MAX {
-            queued.changes.retain(|it| !matches!(it, Change::Order(it) if it.only_asks()));
+            queued.changes.retain(|it| !matches!(it, Change::Order(it) if it.has_reply()));
         }
         if queued.orders() >= ORDERS_MAX {
             let oldest = queued.changes.iter().position(|it| matches!(it, Change::Order(_)));
@@ -239,7 +239,7 @@ impl<M> Mailbox<M> {
         self.lock().drain = true;
     }
 
-    /// Takes the next message. Changes of the listeners come first, since a drain depends on them;
+    /// Takes the next message. Changes come first, since a drain depends on them;
     /// then a drain, because it makes the messages to the service less important.
     pub(super) fn take(&self) -> Option<Message<M>> {
         let mut queued = self.lock();
@@ -378,11 +378,17 @@ mod tests {
     fn updates_and_orders_arrive_as_they_were_sent() {
         let mailbox = Mailbox::<()>::default();
         let (result, _results) = std::sync::mpsc::channel();
+        let update = || {
+            let (timeouts, result) = (ServerTimeouts::default(), result.clone());
+            let (added, dropped, closing) = (Vec::new(), Vec::new(), Closing::default());
+            Box::new(Update { timeouts, added, dropped, closing, service: None, result })
+        };
         mailbox.push_order(join(vec![0], None));
-        let (timeouts, added, dropped) = (ServerTimeouts::default(), Vec::new(), Vec::new());
-        let closing = Closing::default();
-        let update = Update { timeouts, added, dropped, closing, service: None, result };
-        mailbox.push_update(Box::new(update)).unwrap();
+        mailbox.push_update(update()).unwrap();
+        assert!(matches!(mailbox.take(), Some(Message::Listeners(_))));
+        assert!(matches!(mailbox.take(), Some(Message::Update(_))));
+        mailbox.push_order(join(vec![0], None));
+        mailbox.push_update(update()).unwrap();
         for number in 1..=ORDERS_MAX as u32 {
             mailbox.push_order(join(vec![number], None));
         }

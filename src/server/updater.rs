@@ -176,6 +176,7 @@ impl<M> Updater<M> {
             let mut bound = listening.bind(&plan)?;
             let sockets = bound.sockets(self.postboxes.len())?;
             let (new, closing) = listening.apply(&plan, bound);
+            listening.set_changing(true);
             let message = || Some(message());
             Ok(Ok((new, self.send(sockets, &plan.dropped, closing, timeouts, message))))
         });
@@ -192,6 +193,7 @@ impl<M> Updater<M> {
             };
             let _ = wait_for_all(sent);
         }
+        lock(&self.listening).set_changing(false);
         applied
     }
 

@@ -213,7 +213,8 @@ impl<D: Driver, S: Session> Worker<D, S> {
         let Completion { token, more, .. } = *completion;
         let outcome = std::mem::replace(&mut completion.outcome, Outcome::Woken);
         if token == Token::WAKE {
-            return self.read_mail();
+            self.read_mail();
+            return Ok(());
         }
         self.ops -= usize::from(!more);
         let (handle, tag) = Handle::unpack(token.0);
@@ -256,17 +257,16 @@ impl<D: Driver, S: Session> Worker<D, S> {
         Ok(())
     }
 
-    fn read_mail(&mut self) -> io::Result<()> {
+    fn read_mail(&mut self) {
         self.accepts_changed = true;
         while let Some(message) = self.mailbox.take() {
             match message {
                 Message::Drain => self.drain(),
                 Message::Update(update) => self.update(*update),
-                Message::Listeners(order) => self.order(order)?,
+                Message::Listeners(order) => self.order(order),
                 Message::Service(message) => self.shared.receive(self.now, message),
             }
         }
-        Ok(())
     }
 
     /// Performs the tasks of the service; most turns have none.

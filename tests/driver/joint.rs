@@ -20,7 +20,7 @@ const COUNT: usize = 50;
 /// A listener that the driver holds twice, both times as a joint one.
 fn joint<S: Subject>(driver: &mut S) -> ([Sock; 2], S::Dialer) {
     let (socks, dialer) = driver.listen_twice();
-    socks.iter().for_each(|sock| driver.set_joint(*sock, true).unwrap());
+    socks.iter().for_each(|sock| driver.set_joint(*sock, true));
     (socks, dialer)
 }
 
@@ -109,9 +109,9 @@ pub(crate) fn a_joint_close_behind_a_cancelled_accept<S: Subject>() {
 pub(crate) fn a_listener_may_cease_to_be_joint<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (listener, dialer) = listen(driver);
-    driver.set_joint(listener, true).unwrap();
+    driver.set_joint(listener, true);
     assert!(run_none(driver).is_empty());
-    driver.set_joint(listener, false).unwrap();
+    driver.set_joint(listener, false);
     assert!(run_none(driver).is_empty());
     let peers = clients(&dialer, COUNT);
     close(driver, listener);
@@ -127,7 +127,7 @@ pub(crate) fn a_joint_accept_goes_on<S: Subject>() {
     let (mut peers, mut socks) = (Vec::new(), Vec::new());
     for joint in [true, false, true, false] {
         peers.extend(clients(&dialer, 5));
-        driver.set_joint(listener, joint).unwrap();
+        driver.set_joint(listener, joint);
         peers.extend(clients(&dialer, 5));
         let all = run_until(driver, |all| accepted(all).len() >= 10);
         socks.extend(accepted(&all));
@@ -170,7 +170,7 @@ pub(crate) fn a_drop_leaves_joint_listeners<D: Kernel>() {
     let held = TcpListener::from(listener.try_clone().unwrap());
     let mut driver = D::open(&limits()).unwrap();
     let sock = driver.adopt(listener).unwrap();
-    driver.set_joint(sock, true).unwrap();
+    driver.set_joint(sock, true);
     driver.submit(ACCEPT, Op::AcceptMany { listener: sock });
     assert!(run_none(&mut driver).is_empty());
     drop(driver);
@@ -188,7 +188,7 @@ pub(crate) fn two_drivers_share_a_joint_listener<D: Kernel>() {
     let other = spawn(move || {
         let driver = &mut D::open(&limits()).unwrap();
         let sock = driver.adopt(duplicate).unwrap();
-        driver.set_joint(sock, true).unwrap();
+        driver.set_joint(sock, true);
         driver.submit(ACCEPT, Op::AcceptMany { listener: sock });
         let mut all = run_until(driver, |all| accepted(all).len() >= 10);
         close(driver, sock);
@@ -205,7 +205,7 @@ pub(crate) fn two_drivers_share_a_joint_listener<D: Kernel>() {
     let driver = &mut D::open(&Limits { sockets_max: 1024, ..limits() }).unwrap();
     let count = other.join().unwrap();
     let sock = driver.adopt(listener).unwrap();
-    driver.set_joint(sock, true).unwrap();
+    driver.set_joint(sock, true);
     driver.submit(ACCEPT, Op::AcceptMany { listener: sock });
     let all = run_until(driver, |all| accepted(all).len() + count >= MANY);
     for sock in accepted(&all) {

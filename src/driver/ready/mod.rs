@@ -189,12 +189,14 @@ impl<P: Poller> Driver for Ready<P> {
         Ok(Sock(handle))
     }
 
-    fn set_joint(&mut self, listener: Sock, joint: bool) -> io::Result<()> {
+    fn set_joint(&mut self, listener: Sock, joint: bool) {
         let source = self.sources.get_mut(listener.0).unwrap_or_else(|| listener.stale());
         source.joint = joint;
         let shared = joint || sys::is_unix(source.descriptor.as_fd());
         self.stats.system_calls += u64::from(!joint);
-        if shared == source.shared { Ok(()) } else { self.watch_anew(listener.0, shared) }
+        if shared != source.shared {
+            self.watch_anew(listener.0, shared);
+        }
     }
 
     fn duplicate(&self, listener: Sock) -> io::Result<OwnedFd> {
@@ -338,19 +340,18 @@ impl<P: Poller> Ready<P> {
 
     /// Watches a listener as one that is shared, or as one that is not. What makes a socket send
     /// signals, for one, belongs to the socket and not to the descriptor.
-    fn watch_anew(&mut self, handle: Handle<Sock>, shared: bool) -> io::Result<()> {
+    fn watch_anew(&mut self, handle: Handle<Sock>, shared: bool) {
         self.unwatch(handle);
         let source = self.sources.get_mut(handle).expect("callers have just used it");
-        source.shared = shared;
-        if shared {
-            // It is watched when an accept waits for a report.
-            self.change(handle);
-            return Ok(());
-        }
         let want = if P::TRIGGER == Trigger::Edge { Interest::BOTH } else { Interest::READ };
-        self.poller.add(source.descriptor.as_fd(), key(handle), want)?;
-        source.armed = want;
-        Ok(())
+        if !shared && self.poller.add(source.descriptor.as_fd(), key(handle), want).is_ok() {
+            (source.shared, source.armed) = (false, want);
+            return;
+        }
+        // If the poller has refused it, it stays a shared one, which costs more calls. It is
+        // watched when an accept waits for a report.
+        source.shared = true;
+        self.change(handle);
     }
 
     fn source(&self, sock: Sock) -> &Source {

@@ -221,9 +221,8 @@ impl Driver for Threads {
         Ok(Sock(self.sockets.insert(socket).expect("the table is not full")))
     }
 
-    fn set_joint(&mut self, listener: Sock, joint: bool) -> io::Result<()> {
+    fn set_joint(&mut self, listener: Sock, joint: bool) {
         self.sockets.get_mut(listener.0).unwrap_or_else(|| listener.stale()).joint = joint;
-        Ok(())
     }
 
     fn duplicate(&self, listener: Sock) -> io::Result<OwnedFd> {

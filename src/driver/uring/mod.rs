@@ -190,13 +190,12 @@ impl Driver for Uring {
             .map_err(|_| io::Error::other("the driver's table of sockets is full"))
     }
 
-    fn set_joint(&mut self, listener: Sock, joint: bool) -> io::Result<()> {
+    fn set_joint(&mut self, listener: Sock, joint: bool) {
         let socket = self.sockets.get_mut(listener.0).unwrap_or_else(|| listener.stale());
         socket.joint = joint;
         // An accept that is armed goes on as it is, and the next one takes turns with others.
         socket.shared = joint || sys::is_shared_listener(socket.fd.as_fd());
         self.stats.system_calls += if joint { 0 } else { 2 };
-        Ok(())
     }
 
     fn duplicate(&self, listener: Sock) -> io::Result<OwnedFd> {

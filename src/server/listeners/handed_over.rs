@@ -138,6 +138,8 @@ mod tests {
         };
         let mut new = Listening::new(3, 8, vec![passed].into());
         let mut of_new = bind(&mut new, &address.into());
+        // The workers open their drivers for so many sockets meanwhile.
+        assert_eq!(of_new.counts(3), [1, 1, 1]);
         assert_eq!(arrivals(), 64);
         let sockets = of_new.sockets(3).unwrap();
         let joint: Vec<bool> = sockets.iter().map(|of_worker| of_worker[0].joint).collect();

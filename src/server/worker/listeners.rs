@@ -196,11 +196,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
 
     /// Carries out an order about listeners, because another process has their sockets, or had
     /// them.
-    ///
-    /// # Errors
-    ///
-    /// When the driver cannot treat a listener in the other way: nothing may accept from it then.
-    pub(super) fn order(&mut self, order: ListenerOrder) -> io::Result<()> {
+    pub(super) fn order(&mut self, order: ListenerOrder) {
         // Whoever waits for a reply may have given up.
         match order {
             ListenerOrder::Replaced => self.is_replaced = true,
@@ -211,13 +207,12 @@ impl<D: Driver, S: Session> Worker<D, S> {
                 let _ = reply.send(is_open);
             }
             ListenerOrder::Join { numbers, joint, duplicates } => {
-                self.set_joint(&numbers, joint)?;
+                self.set_joint(&numbers, joint);
                 if let Some(reply) = duplicates {
                     let _ = reply.send(self.duplicates(&numbers));
                 }
             }
         }
-        Ok(())
     }
 
     /// Those of these listeners that are not being closed.
@@ -226,15 +221,11 @@ impl<D: Driver, S: Session> Worker<D, S> {
         self.listeners.iter().filter(is_kept).filter(|it| numbers.contains(&it.number))
     }
 
-    fn set_joint(&mut self, numbers: &[u32], joint: bool) -> io::Result<()> {
+    fn set_joint(&mut self, numbers: &[u32], joint: bool) {
         let waiting = self.waiting_listeners.iter_mut();
         waiting.filter(|it| numbers.contains(&it.number)).for_each(|it| it.joint = joint);
         let socks: Vec<Sock> = self.kept(numbers).map(|listener| listener.sock).collect();
-        for sock in socks {
-            let set = self.driver.set_joint(sock, joint);
-            set.map_err(|error| failure::at("watching a listener in another way", &error))?;
-        }
-        Ok(())
+        socks.into_iter().for_each(|sock| self.driver.set_joint(sock, joint));
     }
 
     /// Duplicates of the sockets of these listeners, those included that wait for a place.
@@ -264,16 +255,16 @@ impl<D: Driver, S: Session> Worker<D, S> {
                 break;
             }
             let WorkerSocket { number, socket, joint } = waiting;
-            let sock = match self.driver.adopt(socket).and_then(|sock| match joint {
-                true => self.driver.set_joint(sock, true).map(|()| sock),
-                false => Ok(sock),
-            }) {
+            let sock = match self.driver.adopt(socket) {
                 Ok(sock) => sock,
                 Err(error) => {
                     outcome = Err(failure::at("taking a listener", &error));
                     continue;
                 }
             };
+            if joint {
+                self.driver.set_joint(sock, true);
+            }
             self.accepts_changed = true;
             let listener = Listener::new(number, sock);
             match free {
