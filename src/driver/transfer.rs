@@ -24,8 +24,8 @@ use super::{DriverStats, SendEnd, pace, sys};
 /// whole file is known to be in memory, one system call sends no more.
 pub(super) const PIECE_BYTES: u64 = 256 * 1024;
 
-/// The most bytes that one attempt at a file sends if TCP paces the connection. TCP sets a timer
-/// for the pause between two segments, unless the pause is over when the next turn comes.
+/// The most bytes that one attempt at a file sends if TCP sets timers for the connection's pauses
+/// ([`pace::is_paced`]). When the next turn comes, the pause is over, and no timer is set.
 const PACED_BYTES: u64 = 256 * 1024;
 
 /// The most memory parts that one system call, or one SENDMSG of a ring, sends: as many as a full
@@ -192,13 +192,9 @@ fn gather(
     sys::send(socket, &slices[..count], more)
 }
 
-/// Whether TCP paces the connection. Asks the kernel once for each send, since each answer may have
-/// another pace.
+/// [`pace::is_paced`], once for each send, since each answer may have another pace.
 fn is_paced(known: &mut Option<bool>, socket: BorrowedFd<'_>, stats: &mut DriverStats) -> bool {
-    *known.get_or_insert_with(|| {
-        stats.system_calls += 2;
-        pace::is_paced(socket)
-    })
+    *known.get_or_insert_with(|| pace::is_paced(socket, &mut stats.system_calls))
 }
 
 impl Residency {
