@@ -52,7 +52,8 @@ fn is_local(socket: BorrowedFd<'_>, calls: &mut u64) -> bool {
     let socket = SockRef::from(&socket);
     let own = address(done("getsockname", || socket.local_addr()));
     let peer = address(done("getpeername", || socket.peer_addr()));
-    own.is_some_and(|own| own.is_loopback() || peer == Some(own))
+    own.is_some_and(|own| own.is_loopback())
+        || peer.is_some_and(|peer| peer.is_loopback() || own == Some(peer))
 }
 
 #[cfg(test)]

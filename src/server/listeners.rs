@@ -66,8 +66,8 @@ pub(super) struct Listening {
     joint_with: u32,
     /// Whether another process is taking over.
     is_handed_over: bool,
-    /// Whether workers are taking other listeners, so that it is not known yet which ones stay.
-    is_changing: bool,
+    /// How many changes workers are taking, so that it is not known yet which listeners stay.
+    changes: u32,
     /// How many changes were applied.
     version: u64,
     /// Whether the server has ended, so that nothing may be added.
@@ -184,7 +184,7 @@ impl Listening {
             passed,
             joint_with: 0,
             is_handed_over: false,
-            is_changing: false,
+            changes: 0,
             version: 0,
             ended: false,
         }
@@ -385,12 +385,17 @@ impl Listening {
 
     /// Whether workers are taking other listeners. Then no other process may get these.
     pub(super) fn is_changing(&self) -> bool {
-        self.is_changing
+        self.changes > 0
     }
 
-    /// Notes whether workers are taking other listeners.
-    pub(super) fn set_changing(&mut self, is_changing: bool) {
-        self.is_changing = is_changing;
+    /// Workers have been given other listeners to take.
+    pub(super) fn begin_change(&mut self) {
+        self.changes += 1;
+    }
+
+    /// It is known which of those listeners stay.
+    pub(super) fn end_change(&mut self) {
+        self.changes -= 1;
     }
 
     /// Records that the workers close listeners, and removes the files of their sockets. The

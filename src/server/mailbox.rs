@@ -53,6 +53,9 @@ pub enum ListenerOrder {
     /// Another process accepts in place of this one. Then a drain has no delay: nobody has to
     /// notice it.
     Replaced,
+    /// Close these listeners, as an [`Update`] does, because another worker could not take them.
+    /// Unlike an update, it can follow one that the worker has not taken yet.
+    Close(Vec<u32>, Closing),
     /// Say whether any of the listeners with these numbers is not closed yet.
     AreOpen(Vec<u32>, Sender<bool>),
 }
@@ -64,8 +67,13 @@ impl ListenerOrder {
         match self {
             Self::Join { duplicates, .. } => duplicates.is_some(),
             Self::AreOpen(..) => true,
-            Self::Replaced => false,
+            Self::Replaced | Self::Close(..) => false,
         }
+    }
+
+    /// Whether a later order sets what this one sets.
+    fn is_superseded(&self) -> bool {
+        matches!(self, Self::Join { .. })
     }
 }
 
@@ -76,7 +84,8 @@ pub type Duplicates = io::Result<Vec<(u32, OwnedFd)>>;
 pub type DuplicateSender = Sender<Duplicates>;
 
 /// Maximum number of waiting orders. One take-over needs three, and then one for each question
-/// whether the listeners are closed. More of them wait only if a worker hangs meanwhile.
+/// whether the listeners are closed; an update needs one at most. More of them wait only if a
+/// worker hangs meanwhile.
 const ORDERS_MAX: usize = 8;
 
 /// A listening socket for a worker.
@@ -204,8 +213,9 @@ impl<M> Mailbox<M> {
     }
 
     /// Adds an order about listeners, without waking the worker. If too many wait, those that
-    /// have a reply are dropped, because their senders have given up, and then the oldest one: what
-    /// later ones set is what counts. If the worker has ended, the order is dropped.
+    /// have a reply are dropped, because their senders have given up, and then the oldest one that
+    /// makes listeners joint or not: what later ones set is what counts. If the worker has ended,
+    /// the order is dropped.
     pub fn push_order(&self, order: ListenerOrder) {
         let mut queued = self.lock();
         if queued.closed {
@@ -215,7 +225,9 @@ impl<M> Mailbox<M> {
             queued.changes.retain(|it| !matches!(it, Change::Order(it) if it.has_reply()));
         }
         if queued.orders() >= ORDERS_MAX {
-            let oldest = queued.changes.iter().position(|it| matches!(it, Change::Order(_)));
+            let is_superseded =
+                |it: &Change<M>| matches!(it, Change::Order(order) if order.is_superseded());
+            let oldest = queued.changes.iter().position(is_superseded);
             oldest.and_then(|oldest| queued.changes.remove(oldest));
         }
         queued.changes.push_back(Change::Order(order));
@@ -433,6 +445,24 @@ mod tests {
         // What was set last counts, and no end of a take-over was dropped before a later begin.
         assert_eq!(taken.last(), Some(&(ORDERS_MAX as u32 - 1, false)));
         assert!(taken.is_sorted(), "{taken:?}");
+    }
+
+    /// Nobody repeats these, so a listener would be accepted from for good, or a drain would wait
+    /// for those who have to notice it.
+    #[test]
+    fn orders_that_no_later_one_replaces_are_kept() {
+        let mailbox = Mailbox::<()>::default();
+        mailbox.push_order(ListenerOrder::Close(vec![7], Closing::default()));
+        mailbox.push_order(ListenerOrder::Replaced);
+        for number in 0..2 * ORDERS_MAX as u32 {
+            mailbox.push_order(join(vec![number], None));
+        }
+        assert!(mailbox.lock().orders() <= ORDERS_MAX);
+        let next = || mailbox.take();
+        assert!(
+            matches!(next(), Some(Message::Listeners(ListenerOrder::Close(it, _))) if it == [7])
+        );
+        assert!(matches!(next(), Some(Message::Listeners(ListenerOrder::Replaced))));
     }
 
     #[test]

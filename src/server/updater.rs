@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::endpoint::Endpoint;
 use super::listen_spec::ListenSpec;
 use super::listeners::{ListenPlan, Listening, RELEASE_MAX, WorkerSockets};
-use super::mailbox::{Closing, Postbox, Update};
+use super::mailbox::{Closing, ListenerOrder, Postbox, Update};
 use super::passed::PassedSockets;
 use super::resolve::ResolveError;
 use super::settings::ServerTimeouts;
@@ -176,25 +176,27 @@ impl<M> Updater<M> {
             let mut bound = listening.bind(&plan)?;
             let sockets = bound.sockets(self.postboxes.len())?;
             let (new, closing) = listening.apply(&plan, bound);
-            listening.set_changing(true);
-            let message = || Some(message());
-            Ok(Ok((new, self.send(sockets, &plan.dropped, closing, timeouts, message))))
+            let sent = self.send(sockets, &plan.dropped, closing, timeouts, &message);
+            listening.begin_change();
+            Ok(Ok((new, sent)))
         });
         let (new, sent) = bound.map_err(UpdateError::Listen)??;
         let applied = wait_for_all(sent);
         if matches!(applied, Err(UpdateError::Worker(..))) {
-            // So that no worker accepts from what another one could not take, and so that the next
-            // update binds it again.
-            let none = self.postboxes.iter().map(|_| Vec::new()).collect();
-            let sent = {
-                let mut listening = lock(&self.listening);
-                let closing = listening.forget(&new);
-                self.send(none, &new, closing, timeouts, || None)
-            };
-            let _ = wait_for_all(sent);
+            self.close(&new);
         }
-        lock(&self.listening).set_changing(false);
+        lock(&self.listening).end_change();
         applied
+    }
+
+    /// Closes listeners that a worker could not take, so that no other one accepts from them, and so
+    /// that the next update binds them again. A worker that is late takes its update first.
+    fn close(&self, numbers: &[u32]) {
+        let mut listening = lock(&self.listening);
+        let closing = listening.forget(numbers);
+        for postbox in &self.postboxes {
+            postbox.order(ListenerOrder::Close(numbers.to_vec(), closing.clone()));
+        }
     }
 
     /// Gives a message to the service of each worker, with the present timeouts. Returns when all
@@ -212,7 +214,6 @@ impl<M> Updater<M> {
             return Err(UpdateError::Busy(busy));
         }
         let none = self.postboxes.iter().map(|_| Vec::new()).collect();
-        let message = || Some(message());
         wait_for_all(self.send(none, &[], Closing::default(), timeouts, message))
     }
 
@@ -249,11 +250,11 @@ impl<M> Updater<M> {
         dropped: &[u32],
         closing: Closing,
         timeouts: ServerTimeouts,
-        message: impl Fn() -> Option<M>,
+        message: impl Fn() -> M,
     ) -> Vec<Receiver<io::Result<()>>> {
         let send = |(postbox, added): (&Arc<Postbox<M>>, _)| {
             let (result, wait_result) = mpsc::channel();
-            let (dropped, closing, service) = (dropped.to_vec(), closing.clone(), message());
+            let (dropped, closing, service) = (dropped.to_vec(), closing.clone(), Some(message()));
             let update = Update { timeouts, added, dropped, closing, service, result };
             // If the worker has ended, the sender of the result is dropped.
             let _ = postbox.update(Box::new(update));
@@ -305,4 +306,67 @@ fn wait_for_all(results: Vec<Receiver<io::Result<()>>>) -> Result<(), UpdateErro
         _ => 2,
     };
     errors.into_iter().min_by_key(rank).map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::ready::Epoll;
+    use crate::driver::{Driver, Limits};
+    use crate::server::mailbox::{Mailbox, Message};
+
+    /// If a worker cannot take a listener, a worker that has not taken its update yet must not
+    /// accept from it when it goes on.
+    #[test]
+    fn what_a_worker_cannot_take_is_closed_by_all() {
+        let driver = Epoll::open(&Limits::default()).unwrap();
+        let mailboxes: [Arc<Mailbox<()>>; 2] = Default::default();
+        let postbox = |it: &Arc<_>| Arc::new(Postbox::new(Arc::clone(it), driver.waker()));
+        let listening = Listening::new(2, 8, PassedSockets::default());
+        let updater = Updater {
+            listening: Arc::new(Mutex::new(listening)),
+            postboxes: mailboxes.iter().map(postbox).collect(),
+        };
+        let prepared = updater.prepare(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let added = prepared.numbers().to_vec();
+        let applied = thread::scope(|scope| {
+            scope.spawn(|| {
+                for (mailbox, fails) in mailboxes.iter().zip([true, false]) {
+                    while !mailbox.has_update() {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    let Some(Message::Update(update)) = mailbox.take() else { panic!() };
+                    let result = if fails { Err(io::Error::other("none left")) } else { Ok(()) };
+                    update.result.send(result).unwrap();
+                }
+            });
+            updater.apply(prepared, ServerTimeouts::default(), || ())
+        });
+        assert!(matches!(applied, Err(UpdateError::Worker(0, _))), "{applied:?}");
+        assert!(updater.addresses().is_empty());
+        assert!(!lock(&updater.listening).is_changing());
+        for mailbox in &mailboxes {
+            let Some(Message::Listeners(ListenerOrder::Close(closed, _))) = mailbox.take() else {
+                panic!("a worker keeps a listener that the server has forgotten")
+            };
+            assert_eq!(closed, added);
+        }
+    }
+
+    /// A worker that is late takes what closes the listeners after the update that adds them.
+    #[test]
+    fn a_worker_that_is_late_closes_what_it_has_not_taken_yet() {
+        let driver = Epoll::open(&Limits::default()).unwrap();
+        let mailbox: Arc<Mailbox<()>> = Arc::default();
+        let updater = Updater {
+            listening: Arc::new(Mutex::new(Listening::new(1, 8, PassedSockets::default()))),
+            postboxes: vec![Arc::new(Postbox::new(Arc::clone(&mailbox), driver.waker()))],
+        };
+        let (none, timeouts) = (vec![Vec::new()], ServerTimeouts::default());
+        let _results = updater.send(none, &[], Closing::default(), timeouts, || ());
+        updater.close(&[1]);
+        assert!(matches!(mailbox.take(), Some(Message::Update(_))));
+        let next = mailbox.take();
+        assert!(matches!(next, Some(Message::Listeners(ListenerOrder::Close(..)))), "{next:?}");
+    }
 }

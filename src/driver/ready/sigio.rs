@@ -80,7 +80,10 @@ impl Poller for SigioPoller {
         }
         // Events from now on are sent as signals; this poll finds the earlier ones.
         self.system_calls += 3;
-        sys::poll_now(std::slice::from_mut(&mut source))?;
+        sys::poll_now(std::slice::from_mut(&mut source)).inspect_err(|_| {
+            // The caller does not remove what was not added.
+            let _ = self.signals.release(fd.as_raw_fd());
+        })?;
         self.found.extend((source.revents != 0).then(|| event(key, source.revents)));
         let index = fd.as_raw_fd() as usize;
         if index >= self.keys.len() {

@@ -11,7 +11,7 @@ use crate::limits::ConnectionPermit;
 use crate::server::connection::Connection;
 use crate::server::env::{Timeouts, tag};
 use crate::server::failure;
-use crate::server::mailbox::{Duplicates, ListenerOrder, MessageOf, Update, WorkerSocket};
+use crate::server::mailbox::{Closing, Duplicates, ListenerOrder, MessageOf, Update, WorkerSocket};
 use crate::service::Service;
 use crate::session::{Addresses, Admission, ConnectionInfo, Session};
 
@@ -183,23 +183,28 @@ impl<D: Driver, S: Session> Worker<D, S> {
         if let Some(message) = service {
             self.shared.receive(self.now, message);
         }
+        self.drop_listeners(&dropped, &closing);
+        self.waiting_listeners.extend(added);
+        // The sender may have given up waiting.
+        let _ = result.send(self.place_listeners());
+    }
+
+    /// Lets listeners be closed, though the server goes on.
+    fn drop_listeners(&mut self, dropped: &[u32], closing: &Closing) {
         for listener in self.listeners.iter_mut().filter(|listener| !listener.closed) {
             if dropped.contains(&listener.number) {
                 listener.dropped = Some(closing.clone());
             }
         }
         self.waiting_listeners.retain(|waiting| !dropped.contains(&waiting.number));
-        self.waiting_listeners.extend(added);
-        // The sender may have given up waiting.
-        let _ = result.send(self.place_listeners());
     }
 
-    /// Carries out an order about listeners, because another process has their sockets, or had
-    /// them.
+    /// Carries out an order about listeners.
     pub(super) fn order(&mut self, order: ListenerOrder) {
         // Whoever waits for a reply may have given up.
         match order {
             ListenerOrder::Replaced => self.is_replaced = true,
+            ListenerOrder::Close(numbers, closing) => self.drop_listeners(&numbers, &closing),
             ListenerOrder::AreOpen(numbers, reply) => {
                 let placed = self.listeners.iter().filter(|it| !it.closed).map(|it| it.number);
                 let waiting = self.waiting_listeners.iter().map(|it| it.number);

@@ -101,3 +101,28 @@ fn a_listener_is_open_until_it_is_closed() {
     assert!(!is_open(&mut worker, &postbox, 0));
     assert!(is_open(&mut worker, &postbox, 1));
 }
+
+/// Another worker could not take it, so the server has forgotten it.
+#[test]
+fn a_listener_is_closed_that_was_just_added() {
+    let (mut worker, postbox) = worker();
+    replace(&postbox);
+    worker.settings.listeners_max = 2;
+    postbox.order(ListenerOrder::Close(vec![1], Closing::default()));
+    worker.read_mail();
+    assert_eq!(worker.kept(&[0, 1]).count(), 0);
+    let until = Instant::now() + Duration::from_secs(10);
+    while is_open(&mut worker, &postbox, 1) && Instant::now() < until {
+        worker.turn().unwrap();
+    }
+    assert!(!is_open(&mut worker, &postbox, 1));
+}
+
+/// The same, but the worker has had no place for it yet.
+#[test]
+fn a_listener_that_waits_for_a_place_can_be_closed() {
+    let (mut worker, postbox) = worker();
+    replace(&postbox);
+    postbox.order(ListenerOrder::Close(vec![1], Closing::default()));
+    assert!(!is_open(&mut worker, &postbox, 1));
+}
