@@ -29,7 +29,8 @@
 //!    [`DriverStats::buffer_waits`] counts it. No socket can keep the others from receiving
 //!    forever.
 //! 10. In one wait, an op moves at most [`Limits::turn_bytes_max`], and a receive takes at most
-//!     [`RECEIVE_BYTES_MAX`] and what the free buffers hold; then the other ops have their turn.
+//!     [`RECEIVE_BYTES_MAX`] and what the free buffers hold; then the other ops have their turn. A
+//!     send may move a sixteenth more, if that is all that is left of it.
 //! 11. [`Driver::wait`] returns when there is a completion, at the timeout, or on a wake, which is
 //!     the completion [`Outcome::Woken`]. It may return early with nothing. It retries interrupted
 //!     system calls itself.
@@ -259,7 +260,7 @@ pub struct Limits {
     pub buffers: u16,
     /// Size of one receive buffer, in bytes.
     pub buffer_bytes: u32,
-    /// Bytes that one op may move in one wait.
+    /// Bytes that one op may move in one wait (clause 10).
     pub turn_bytes_max: u64,
     /// Whether a ring takes only the ops of the driver, for a server in a sandbox. The other
     /// drivers make system calls, which a filter sees.

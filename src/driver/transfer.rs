@@ -24,13 +24,24 @@ use super::{DriverStats, SendEnd, pace, sys};
 /// whole file is known to be in memory, one system call sends no more.
 pub(super) const PIECE_BYTES: u64 = 256 * 1024;
 
-/// The most bytes that one attempt at a file sends if TCP sets timers for the connection's pauses
-/// ([`pace::is_paced`]). When the next turn comes, the pause is over, and no timer is set.
+/// The divisor of the rest that a turn takes along: at most a sixteenth of its share.
+const REST_PART: u64 = 16;
+
+/// The share of a turn ([`turn_share`]) of a file, in bytes, if TCP sets timers for the
+/// connection's pauses ([`pace::is_paced`]). When the next turn comes, the pause is over, and no
+/// timer is set.
 const PACED_BYTES: u64 = 256 * 1024;
 
 /// The most memory parts that one system call, or one SENDMSG of a ring, sends: as many as a full
 /// chain has.
 pub(super) const SLICES_MAX: usize = PARTS_FULL;
+
+/// How many of the `remaining` bytes of a send one turn moves: `max`, or all of them if they are
+/// hardly more. A short rest would cost another turn and a segment of its own, and there often is
+/// one: many files have a power of two as their length, and a head before them.
+pub(super) fn turn_share(remaining: u64, max: u64) -> u64 {
+    if remaining <= max.saturating_add(max / REST_PART) { remaining } else { max }
+}
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -91,16 +102,17 @@ impl Transfer {
         }
     }
 
-    /// Sends until the chain is sent, the socket is full, the data is cold, or `budget` bytes are
-    /// sent.
+    /// Sends until the chain is sent, the socket is full, the data is cold, or the turn's share of
+    /// `turn_bytes_max` is sent ([`turn_share`]).
     pub(super) fn attempt(
         &mut self,
         socket: BorrowedFd<'_>,
-        budget: u64,
+        turn_bytes_max: u64,
         now: Instant,
         stats: &mut DriverStats,
     ) -> AttemptEnd {
-        let (mut budget, mut left) = (budget, budget);
+        let remaining = self.chain.remaining();
+        let (mut left, mut sent_bytes) = (turn_share(remaining, turn_bytes_max), 0);
         loop {
             let sent = match self.chain.next() {
                 NextPart::Nothing => return AttemptEnd::Done,
@@ -111,10 +123,10 @@ impl Transfer {
                     send_memory(socket, &self.chain, bytes_max, more || self.end.follows())
                 }
                 NextPart::File { file, range, .. } => {
-                    let share = PACED_BYTES.saturating_sub(budget - left);
+                    let share = turn_share(remaining, PACED_BYTES).saturating_sub(sent_bytes);
                     let is_long = range.end - range.start > share;
                     if left > share && is_long && is_paced(&mut self.paced, socket, stats) {
-                        (budget, left) = (budget - (left - share), share);
+                        left = share;
                     }
                     if left == 0 {
                         return AttemptEnd::Spent;
@@ -151,6 +163,7 @@ impl Transfer {
                 Ok(sent) => {
                     self.chain.advance(sent as u64);
                     left = left.saturating_sub(sent as u64);
+                    sent_bytes += sent as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     stats.would_block += 1;
@@ -301,6 +314,34 @@ mod tests {
         Residency::of(known, file, now).sendable(piece, now, &mut DriverStats::default())
     }
 
+    /// A file as long as the share of a turn, and its head: one attempt sends both.
+    #[test]
+    fn a_short_rest_goes_along() {
+        for (remaining, share) in
+            [(0, 0), (1600, 1600), (1601, 1601), (1700, 1700), (1701, 1600), (u64::MAX, 1600)]
+        {
+            assert_eq!(turn_share(remaining, 1600), share, "{remaining}");
+        }
+        assert_eq!(turn_share(u64::MAX, u64::MAX), u64::MAX);
+        let (file, now) = (pieces(1), Instant::now());
+        file.mark_resident(now);
+        for (paced, turn_bytes_max) in [(true, 4 * PIECE_BYTES), (false, PIECE_BYTES)] {
+            let (ours, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
+            let reading = std::thread::spawn(move || io::copy(&mut peer, &mut io::sink()));
+            let mut chain = Box::new(Chain::new());
+            chain.copy(&[b'h'; 200]);
+            chain.file(&file, 0..PIECE_BYTES);
+            let mut transfer = Transfer::new(chain, SendEnd::Open);
+            transfer.paced = Some(paced);
+            // Our end blocks, so a call sends all that it is asked to.
+            let mut stats = DriverStats::default();
+            let end = transfer.attempt(ours.as_fd(), turn_bytes_max, now, &mut stats);
+            assert!(matches!(end, AttemptEnd::Done), "{end:?}");
+            drop(ours);
+            assert_eq!(reading.join().unwrap().unwrap(), 200 + PIECE_BYTES);
+        }
+    }
+
     /// Several calls may be one attempt: a piece of a file that is read is smaller.
     #[test]
     fn a_paced_connection_sends_its_share_in_several_calls() {
@@ -330,9 +371,10 @@ mod tests {
         transfer.paced = Some(true);
         let (mut sent, mut stats) = (0, DriverStats::default());
         loop {
+            let most = turn_share(transfer.chain.remaining(), PACED_BYTES);
             let end = transfer.attempt(ours.as_fd(), 1 << 20, now, &mut stats);
             let moved = transfer.chain.sent() - std::mem::replace(&mut sent, transfer.chain.sent());
-            assert!(moved <= PACED_BYTES, "{moved}");
+            assert!(moved <= most, "{moved}");
             if matches!(end, AttemptEnd::Done) {
                 break;
             }

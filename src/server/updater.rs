@@ -189,8 +189,8 @@ impl<M> Updater<M> {
         applied
     }
 
-    /// Closes listeners that a worker could not take, so that no other one accepts from them, and so
-    /// that the next update binds them again. A worker that is late takes its update first.
+    /// Closes listeners that a worker could not take, so that no other one accepts from them, and
+    /// so that the next update binds them again. A worker that is late takes its update first.
     fn close(&self, numbers: &[u32]) {
         let mut listening = lock(&self.listening);
         let closing = listening.forget(numbers);

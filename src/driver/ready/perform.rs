@@ -240,8 +240,8 @@ impl<P: Poller> Ready<P> {
         else {
             unreachable!("the write side has sends only")
         };
-        let budget = self.limits.turn_bytes_max;
-        match transfer.attempt(socket, budget, now, &mut self.stats) {
+        let most = self.limits.turn_bytes_max;
+        match transfer.attempt(socket, most, now, &mut self.stats) {
             AttemptEnd::Done => {
                 if transfer.end.needs_shutdown(&transfer.chain) {
                     self.stats.system_calls += 1;

@@ -12,6 +12,7 @@ use crate::driver::chain::NextPart;
 use crate::driver::drain::ListenerDrain;
 use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
+use crate::driver::transfer::turn_share;
 use crate::driver::{
     ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, File, Job, Outcome, RECEIVE_BYTES_MAX, SendEnd, Sock,
     Token,
@@ -346,7 +347,8 @@ impl Sim {
     ) -> StepEnd {
         let connection = self.connection_of(sock);
         self.perhaps_reset(network, connection);
-        let mut left = self.limits.turn_bytes_max.saturating_sub(moved);
+        let share = turn_share(moved + chain.remaining(), self.limits.turn_bytes_max);
+        let mut left = share.saturating_sub(moved);
         let mut buffer = vec![0; self.piece(COPY_BYTES)];
         loop {
             if chain.is_empty() {

@@ -19,7 +19,7 @@ use crate::driver::file_copy::{FileCopy, read_piece};
 use crate::driver::name::FileOp;
 use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
-use crate::driver::transfer::PIECE_BYTES;
+use crate::driver::transfer::{PIECE_BYTES, turn_share};
 use crate::driver::waker::{EventFd, Notifier};
 use crate::driver::{File, Outcome, SendEnd, Sock, sys};
 
@@ -203,15 +203,15 @@ impl FileJob {
 }
 
 impl ChainPiece {
-    /// The next piece of a chain, at most `budget` bytes. Its memory is copied to `memory`, which
-    /// is empty. Returns `None` if the chain is empty.
+    /// The next piece of a chain: a turn's share ([`turn_share`]). Its memory is copied to
+    /// `memory`, which is empty. Returns `None` if the chain is empty.
     pub(super) fn cut(
         chain: &Chain,
         end: SendEnd,
-        budget: u64,
+        turn_bytes_max: u64,
         mut memory: Vec<u8>,
     ) -> Option<Self> {
-        let budget = budget.min(PIECE_BYTES);
+        let budget = turn_share(chain.remaining(), turn_bytes_max.min(PIECE_BYTES));
         let more = match chain.next() {
             NextPart::Nothing => return None,
             NextPart::Memory { more } => {
@@ -419,6 +419,24 @@ mod tests {
         assert_eq!((calls.would_block, attempts.get()), (3, 3));
         assert!(begun.elapsed() >= 2 * SEND_LOOKS, "{:?}", begun.elapsed());
     }
+
+    /// Otherwise one more thread would be woken for the last bytes.
+    #[test]
+    fn a_piece_takes_a_short_rest_along() {
+        let on_disk = tempfile::tempfile().unwrap();
+        on_disk.set_len(2 * PIECE_BYTES).unwrap();
+        let file = Arc::new(File::new(on_disk.into()).unwrap());
+        let head = [b'h'; 200];
+        for (len, expected) in [(PIECE_BYTES, PIECE_BYTES), (2 * PIECE_BYTES, PIECE_BYTES - 200)] {
+            let mut chain = Chain::new();
+            chain.copy(&head);
+            chain.file(&file, 0..len);
+            let piece = ChainPiece::cut(&chain, SendEnd::Open, u64::MAX, Vec::new()).unwrap();
+            assert_eq!(piece.memory, head);
+            assert_eq!(piece.file.unwrap().1, 0..expected);
+        }
+    }
+
     /// What a send reports decides where the next one continues. A copy is given up in its middle.
     #[test]
     fn a_copy_that_is_given_up_reports_what_the_peer_can_read() {

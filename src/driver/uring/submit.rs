@@ -14,7 +14,7 @@ use super::super::name::Sequence;
 use super::super::op::{OpId, Outcome, SendEnd, Sock, Token, cancelled};
 use super::super::slot_map::Handle;
 use super::super::sys;
-use super::super::transfer::{AttemptEnd, SLICES_MAX, Transfer};
+use super::super::transfer::{AttemptEnd, SLICES_MAX, Transfer, turn_share};
 use super::kind::SubmissionKind;
 use super::socket::{
     Gather, PieceRead, RingSend, RingSocket, SendStage, Stream, StreamKind, StreamState,
@@ -177,10 +177,11 @@ impl Uring {
 
     /// Submits a chain of memory to the ring.
     fn send_memory(&mut self, handle: Handle<Sock>) {
-        let bytes_max = usize::try_from(self.limits.turn_bytes_max).unwrap_or(usize::MAX);
         let socket = self.sockets.get_mut(handle).expect("a send's socket is open");
         let sequence = socket.write.sequence();
         let send = socket.write.get_mut().expect("callers pass a socket with a send");
+        let share = turn_share(send.transfer.chain.remaining(), self.limits.turn_bytes_max);
+        let bytes_max = usize::try_from(share).unwrap_or(usize::MAX);
         let fd = Fd(socket.fd.as_raw_fd());
         let more = if send.transfer.end.follows() { libc::MSG_MORE } else { 0 };
         let flags = SEND_FLAGS | more;
@@ -224,8 +225,8 @@ impl Uring {
         if !matches!(send.stage, SendStage::Runnable) {
             return;
         }
-        let budget = self.limits.turn_bytes_max;
-        match send.transfer.attempt(socket.fd.as_fd(), budget, now, &mut self.stats) {
+        let most = self.limits.turn_bytes_max;
+        match send.transfer.attempt(socket.fd.as_fd(), most, now, &mut self.stats) {
             AttemptEnd::Done => self.finish_send(handle, Ok(())),
             AttemptEnd::Failed(error) => self.finish_send(handle, Err(error)),
             AttemptEnd::Spent => self.runnable.push_back(handle),
