@@ -26,7 +26,8 @@ pub(super) fn set(
 
 /// Whether what TCP sends at a time should be short, because it sets timers for the rest: the
 /// connection has a pace, or it stays on this machine and has the congestion control BBR
-/// (`TCP_CONGESTION`, `tcp(7)`), for which loopback never has the queueing discipline `fq`.
+/// (`TCP_CONGESTION`, `tcp(7)`), for which loopback never has the queueing discipline `fq`. A
+/// listener at a loopback address has no BBR (`server/listener.rs`), but one at all addresses may.
 ///
 /// Adds the system calls that it makes to `calls`.
 pub(super) fn is_paced(socket: BorrowedFd<'_>, calls: &mut u64) -> bool {

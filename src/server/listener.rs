@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+use rustix::net;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::endpoint::Endpoint;
@@ -335,6 +336,9 @@ fn socket(place: TcpPlace, shared: bool) -> Result<Socket, ListenError> {
     // Accepted connections inherit this. Answers are sent as a whole, so delaying a segment to
     // merge it with later data gains nothing.
     set(&|socket| socket.set_tcp_nodelay(true))?;
+    if address.ip().is_loopback() {
+        leave_bbr(&socket);
+    }
     if address.is_ipv6() {
         // Allow listening on [::] and 0.0.0.0 with the same port.
         set(&|socket| socket.set_only_v6(!both_families))?;
@@ -342,6 +346,19 @@ fn socket(place: TcpPlace, shared: bool) -> Result<Socket, ListenError> {
     // A socket that is not shared conflicts with each one that listens (`socket(7)`).
     call("bind(2)", place, &socket, |socket| socket.bind(&address.into()))?;
     Ok(socket)
+}
+
+/// Replaces the congestion control BBR, which accepted connections inherit (`TCP_CONGESTION`,
+/// `tcp(7)`), by Reno. BBR sends at a rate that it measures, and without the queueing discipline
+/// `fq`, which loopback never has, TCP sets a timer for each pause. There is no network on loopback
+/// to measure, and nothing is lost, so the timers only cost time. Every kernel has Reno, and
+/// everybody may choose it.
+fn leave_bbr(socket: &Socket) {
+    let name = net::sockopt::tcp_congestion(socket);
+    if name.is_ok_and(|name| name.starts_with("bbr")) {
+        // If it fails, connections work as well.
+        let _ = net::sockopt::set_tcp_congestion(socket, "reno");
+    }
 }
 
 #[cfg(test)]
@@ -374,8 +391,25 @@ mod tests {
             // The kernel has put it into one of the queues.
             listeners.iter().for_each(|listener| listener.set_nonblocking(true).unwrap());
             let accepted = listeners.iter().find_map(|listener| listener.accept().ok());
-            assert!(accepted.expect("a connection").0.nodelay().unwrap());
+            let accepted = accepted.expect("a connection").0;
+            assert!(accepted.nodelay().unwrap());
+            let congestion = net::sockopt::tcp_congestion(&accepted).unwrap();
+            assert!(!congestion.starts_with("bbr"), "{congestion} on loopback");
             drop(client);
+        }
+    }
+
+    /// Whatever else the operator has chosen stays.
+    #[test]
+    fn only_bbr_is_replaced() {
+        for (chosen, expected) in [("bbr", "reno"), ("reno", "reno"), ("cubic", "cubic")] {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            if let Err(error) = net::sockopt::set_tcp_congestion(&socket, chosen) {
+                println!("skipped: {chosen}: {error}");
+                continue;
+            }
+            leave_bbr(&socket);
+            assert_eq!(net::sockopt::tcp_congestion(&socket).unwrap(), expected, "{chosen}");
         }
     }
 
