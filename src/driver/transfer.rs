@@ -112,7 +112,7 @@ impl Transfer {
         stats: &mut DriverStats,
     ) -> AttemptEnd {
         let remaining = self.chain.remaining();
-        let (mut left, mut sent_bytes) = (turn_share(remaining, turn_bytes_max), 0);
+        let mut left = turn_share(remaining, turn_bytes_max);
         loop {
             let sent = match self.chain.next() {
                 NextPart::Nothing => return AttemptEnd::Done,
@@ -123,7 +123,8 @@ impl Transfer {
                     send_memory(socket, &self.chain, bytes_max, more || self.end.follows())
                 }
                 NextPart::File { file, range, .. } => {
-                    let share = turn_share(remaining, PACED_BYTES).saturating_sub(sent_bytes);
+                    let sent_before = remaining - self.chain.remaining();
+                    let share = turn_share(remaining, PACED_BYTES).saturating_sub(sent_before);
                     let is_long = range.end - range.start > share;
                     if left > share && is_long && is_paced(&mut self.paced, socket, stats) {
                         left = share;
@@ -163,7 +164,6 @@ impl Transfer {
                 Ok(sent) => {
                     self.chain.advance(sent as u64);
                     left = left.saturating_sub(sent as u64);
-                    sent_bytes += sent as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     stats.would_block += 1;

@@ -211,12 +211,12 @@ mod tests {
     fn a_take_over_waits_until_a_reload_is_complete() {
         let listening = Arc::new(Mutex::new(Listening::new(1, 8, PassedSockets::default())));
         let hand_over = HandOver { workers: Vec::new(), listening: Arc::clone(&listening) };
-        lock(&listening).begin_change();
+        lock(&listening).set_changing(true);
         thread::scope(|scope| {
             let begun = scope.spawn(|| hand_over.begin());
             thread::sleep(CHANGE_PAUSE * 4);
             assert!(!lock(&listening).is_handed_over());
-            lock(&listening).end_change();
+            lock(&listening).set_changing(false);
             assert!(begun.join().unwrap().unwrap().is_empty());
         });
         assert!(lock(&listening).is_handed_over());

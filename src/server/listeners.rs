@@ -66,8 +66,8 @@ pub(super) struct Listening {
     joint_with: u32,
     /// Whether another process is taking over.
     is_handed_over: bool,
-    /// How many changes workers are taking, so that it is not known yet which listeners stay.
-    changes: u32,
+    /// Whether workers are taking other listeners, so that it is not known yet which ones stay.
+    is_changing: bool,
     /// How many changes were applied.
     version: u64,
     /// Whether the server has ended, so that nothing may be added.
@@ -184,7 +184,7 @@ impl Listening {
             passed,
             joint_with: 0,
             is_handed_over: false,
-            changes: 0,
+            is_changing: false,
             version: 0,
             ended: false,
         }
@@ -373,9 +373,9 @@ impl Listening {
         }
     }
 
-    /// Whether nothing has changed since a plan was made.
+    /// Whether nothing has changed since a plan was made, or is changing.
     pub(super) fn is_current(&self, plan: &ListenPlan) -> bool {
-        plan.version == self.version && !self.ended
+        plan.version == self.version && !self.is_changing && !self.ended
     }
 
     /// Whether another process has the sockets and is about to take over. Then nothing may change.
@@ -385,22 +385,18 @@ impl Listening {
 
     /// Whether workers are taking other listeners. Then no other process may get these.
     pub(super) fn is_changing(&self) -> bool {
-        self.changes > 0
+        self.is_changing
     }
 
-    /// Workers have been given other listeners to take.
-    pub(super) fn begin_change(&mut self) {
-        self.changes += 1;
-    }
-
-    /// It is known which of those listeners stay.
-    pub(super) fn end_change(&mut self) {
-        self.changes -= 1;
+    /// Notes whether workers are taking other listeners.
+    pub(super) fn set_changing(&mut self, is_changing: bool) {
+        self.is_changing = is_changing;
     }
 
     /// Records that the workers close listeners, and removes the files of their sockets. The
     /// workers hold the result until they have closed them.
     pub(super) fn forget(&mut self, numbers: &[u32]) -> Closing {
+        self.version += 1;
         let closing = Closing::default();
         self.closing.retain(|closing| closing.is_open() || closing.since.elapsed() < RELEASE_MAX);
         for open in self.open.extract_if(.., |open| numbers.contains(&open.number)) {
@@ -418,7 +414,6 @@ impl Listening {
         plan: &ListenPlan,
         bound: BoundListeners,
     ) -> (Vec<u32>, Closing) {
-        self.version += 1;
         let new = bound.0.iter().map(|group| group.number).collect();
         let closing = self.forget(&plan.dropped);
         let added = bound.0.into_iter().map(|group| {
@@ -454,45 +449,4 @@ impl Listening {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Otherwise a site would be reached from a listener that it does not name.
-    #[test]
-    fn numbers_of_listeners_are_not_shared() {
-        let place: ListenSpec = "127.0.0.1:0".parse().unwrap();
-        let other: ListenSpec = "127.0.0.2:0".parse().unwrap();
-        let bind = |listening: &mut Listening, places: &[&ListenSpec]| {
-            let places: Vec<_> =
-                places.iter().map(|place| (*place, place.resolve().unwrap())).collect();
-            let plan = listening.plan(&places).unwrap();
-            let bound = listening.bind(&plan).unwrap();
-            listening.apply(&plan, bound);
-            plan.numbers
-        };
-        let mut listening = Listening::new(1, 8, PassedSockets::default());
-        assert_eq!(bind(&mut listening, &[&place]), [0]);
-        // All numbers but that one were used meanwhile.
-        listening.next = u32::MAX;
-        assert_eq!(bind(&mut listening, &[&place, &other, &other]), [0, u32::MAX, 1]);
-        assert_eq!(listening.open.len(), 3);
-        assert_eq!(bind(&mut listening, &[&other]), [u32::MAX]);
-        assert_eq!(listening.open.len(), 1);
-    }
-
-    /// What was planned before another change was applied may contradict it.
-    #[test]
-    fn an_outdated_plan_is_noticed() {
-        let places: Vec<ListenSpec> =
-            ["127.0.0.1:0", "127.0.0.2:0"].map(|text| text.parse().unwrap()).into();
-        let mut listening = Listening::new(1, 8, PassedSockets::default());
-        let plans: Vec<_> = places
-            .iter()
-            .map(|place| listening.plan(&[(place, place.resolve().unwrap())]).unwrap())
-            .collect();
-        assert!(plans.iter().all(|plan| listening.is_current(plan)));
-        let bound = listening.bind(&plans[0]).unwrap();
-        listening.apply(&plans[0], bound);
-        assert!(!listening.is_current(&plans[1]));
-    }
-}
+mod tests;

@@ -37,7 +37,8 @@ pub enum Message<M> {
     Service(M),
 }
 
-/// What to do with listeners whose sockets another process has too, is about to get, or has had.
+/// What to do with listeners. [`ListenerOrder::Close`] follows from an update that failed, the
+/// others from a take-over.
 #[derive(Debug)]
 pub enum ListenerOrder {
     /// Treat these listeners as joint from now on, or as the worker's own (clause 16 of the driver
@@ -141,7 +142,9 @@ pub struct Mailbox<M> {
 struct QueuedMessages<M> {
     messages: VecDeque<M>,
     /// At most one update, and at most [`ORDERS_MAX`] orders, in the order in which they were sent:
-    /// an order is about listeners that an update before it has added.
+    /// an order is about listeners that an update before it has added. Those that are never dropped
+    /// are fewer: two [`ListenerOrder::Close`], as each follows an update, and one
+    /// [`ListenerOrder::Replaced`].
     changes: VecDeque<Change<M>>,
     drain: bool,
     /// Whether the worker has ended. Then no update is accepted.

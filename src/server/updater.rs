@@ -59,8 +59,9 @@ pub enum UpdateError {
     Busy(usize),
     /// This worker has not applied the update in time, and will when it goes on.
     Late(usize),
-    /// This worker cannot accept from a new listener. No worker accepts from the new ones; all
-    /// other changes apply.
+    /// This worker cannot accept from a new listener. All workers close the new ones, and serve
+    /// the connections made by then; a worker that is late does so when it goes on. All other
+    /// changes apply.
     Worker(usize, io::Error),
     /// This worker has ended.
     Ended(usize),
@@ -177,7 +178,7 @@ impl<M> Updater<M> {
             let sockets = bound.sockets(self.postboxes.len())?;
             let (new, closing) = listening.apply(&plan, bound);
             let sent = self.send(sockets, &plan.dropped, closing, timeouts, &message);
-            listening.begin_change();
+            listening.set_changing(true);
             Ok(Ok((new, sent)))
         });
         let (new, sent) = bound.map_err(UpdateError::Listen)??;
@@ -185,7 +186,7 @@ impl<M> Updater<M> {
         if matches!(applied, Err(UpdateError::Worker(..))) {
             self.close(&new);
         }
-        lock(&self.listening).end_change();
+        lock(&self.listening).set_changing(false);
         applied
     }
 

@@ -12,7 +12,7 @@
 //!    timeout.
 //! 4. *Collect*: queue the ops that waited for the poller's reports and the helpers' answers.
 //! 5. *Run*: each queued op gets one turn (`perform.rs`): a number of attempts within
-//!    [`Limits::turn_bytes_max`]. Unfinished ops are queued again, for the next wait.
+//!    [`Limits::turn_bytes_max`] (clause 10). Unfinished ops are queued again, for the next wait.
 //!
 //! # Where an op is stored
 //!

@@ -82,6 +82,7 @@ impl Poller for SigioPoller {
         self.system_calls += 3;
         sys::poll_now(std::slice::from_mut(&mut source)).inspect_err(|_| {
             // The caller does not remove what was not added.
+            self.system_calls += 1;
             let _ = self.signals.release(fd.as_raw_fd());
         })?;
         self.found.extend((source.revents != 0).then(|| event(key, source.revents)));

@@ -98,10 +98,15 @@ impl Signals {
             Err(error) => return Err(error),
         }
         // SAFETY: the call takes no pointer.
-        made("fcntl", || check(unsafe { libc::fcntl(fd, F_SETSIG, number()) }))?;
+        let set_signal = || check(unsafe { libc::fcntl(fd, F_SETSIG, number()) });
         let owner = Owner { kind: F_OWNER_TID, id: self.thread.as_raw_nonzero().get() };
         // SAFETY: the owner is a live local, which the kernel only reads.
-        made("fcntl", || check(unsafe { libc::fcntl(fd, F_SETOWN_EX, &raw const owner) }))?;
+        let set_owner = || check(unsafe { libc::fcntl(fd, F_SETOWN_EX, &raw const owner) });
+        let directed = made("fcntl", set_signal).and_then(|_| made("fcntl", set_owner));
+        directed.inspect_err(|_| {
+            // Nobody releases what was not directed.
+            let _ = self.release(fd);
+        })?;
         Ok(true)
     }
 

@@ -115,7 +115,8 @@ pub(super) struct PieceSent {
     pub(super) memory: Vec<u8>,
 }
 
-/// A piece of a chain: some memory, then a range of a file, at most [`PIECE_BYTES`] together.
+/// A piece of a chain: some memory, then a range of a file, at most a turn's share ([`turn_share`])
+/// of [`PIECE_BYTES`] together.
 /// Either may be absent.
 #[derive(Debug)]
 pub(super) struct ChainPiece {
