@@ -91,8 +91,8 @@ as a path: ringd ./echo";
 
 /// The end of the short help of every server.
 const NOTES_SHORT: &str = "\
---help says more about each option, about signals and about exit codes. Times are written like
-500ms, 10s or 2min, sizes like 8192, 16K or 1M.";
+--help says more about each option, and lists the rarer ones, signals and exit codes. Times are
+written like 500ms, 10s or 2min, sizes like 8192, 16K or 1M.";
 
 /// The end of the long help of every server.
 const NOTES: &str = "\

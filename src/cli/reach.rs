@@ -108,12 +108,23 @@ impl Reach {
         // The address that means all of them is shown if those of the machine are not known.
         let is_far = |ip: IpAddr| !ip.is_loopback() && !ip.is_unspecified();
         let is_far = |shown: &&Shown| shown.ip.is_some_and(is_far);
-        let shown = self.shown.iter().find(is_far).ok_or(
-            "--qr: other machines cannot reach the addresses of this server, so no code is shown; \
-             use --listen :7890, or an address of your network",
-        )?;
+        let shown = self.shown.iter().find(is_far).ok_or_else(|| self.why_no_far())?;
         let code = QrCode::new(&shown.text).map_err(|error| format!("--qr: {error}"))?;
         Ok(format!("{}{}\n", drawn(&code), shown.text))
+    }
+
+    /// Why no address is known that other machines reach.
+    fn why_no_far(&self) -> &'static str {
+        match self.shown.iter().any(|shown| shown.ip.is_some_and(|ip| ip.is_unspecified())) {
+            true => {
+                "--qr: a sandbox hides the addresses of this machine, so no code is shown; name \
+                 one of them with --listen"
+            }
+            false => {
+                "--qr: other machines cannot reach the addresses of this server, so no code is \
+                 shown; use --listen :7890, or an address of your network"
+            }
+        }
     }
 }
 
@@ -258,7 +269,8 @@ mod tests {
         let unknown = unknown.iter().map(|it| Shown { text: it.to_string(), ip: Some(it.ip()) });
         let unknown = Reach { shown: unknown.collect(), wanted: ReachArgs::default() };
         assert_eq!(unknown.list(), " [::]:7890");
-        assert_eq!(unknown.code(true), Err(near));
+        let hidden = unknown.code(true).unwrap_err();
+        assert!(hidden.contains("a sandbox hides") && hidden != near, "{hidden}");
         let piped = reach(&["192.0.2.7:80"]).code(false).unwrap_err();
         assert!(piped.contains("no terminal"), "{piped}");
     }

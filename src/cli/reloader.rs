@@ -23,7 +23,7 @@ use crate::http::SiteSettings;
 use crate::limits::ClientConnections;
 use crate::sandbox::{self, Sandbox};
 use crate::serve::{HttpUpdate, HttpUpdateError, HttpUpdater};
-use crate::server::UpdateError;
+use crate::server::{Endpoint, UpdateError};
 
 /// How long it takes at least between two looks at the files of hosting services.
 const SITE_FILES_INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -215,6 +215,7 @@ impl Reloader {
             roles: Some(roles),
             tls: tls.as_ref().map(|tls| tls.config.clone()),
         };
+        let addresses = self.updater.addresses();
         let applied = match self.updater.apply(listeners, timeouts, update) {
             Err(error) => match ReloadError::from(error) {
                 error if error.is_partial => Err(error),
@@ -223,14 +224,15 @@ impl Reloader {
             Ok(generation) => Ok(generation),
         };
         self.clients.set_max(config.options.http.limits.connections_per_client);
+        let moves = moves(&addresses, &self.updater.addresses());
         let (path, summary) = (path.display(), config.sites_summary());
         let notes: String =
             config.notes.iter().chain(&notes).map(|note| format!("\n{note}")).collect();
         let time = begun.elapsed().as_millis();
         let line = |generation| {
             format!(
-                "reloaded {path} (generation {generation}): {summary}, {difference}, {time} \
-                 ms{notes}"
+                "reloaded {path} (generation {generation}): {summary}, {difference}, \
+                 {moves}{time} ms{notes}"
             )
         };
         let line = applied.map(line);
@@ -371,4 +373,18 @@ impl Reloader {
             _ => format!("{changed} changed, {removed} removed"),
         }
     }
+}
+
+/// What is listened on since a reload, and what no longer, each with a comma behind it.
+fn moves(before: &[Endpoint], after: &[Endpoint]) -> String {
+    let besides = |these: &[Endpoint], others: &[Endpoint]| {
+        let new = these.iter().filter(|endpoint| !others.contains(endpoint));
+        new.map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let (opened, closed) = (besides(after, before), besides(before, after));
+    let part = |word: &str, list: String| match list.is_empty() {
+        true => String::new(),
+        false => format!("{word} {list}, "),
+    };
+    part("now at", opened) + &part("no longer at", closed)
 }

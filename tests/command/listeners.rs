@@ -53,7 +53,10 @@ fn places_come_and_go_and_connections_stay() {
         assert_answers(&mut of_old);
 
         folder.write(&listening(&[&new.to_string(), &place(&new_path), &kept.to_string()]));
-        folder.assert_reloads(&["1 site (a.example), 0 changed, "]);
+        folder.assert_reloads(&[
+            "1 site (a.example), 0 changed, ",
+            &format!("now at {new} {}, no longer at {}, ", place(&new_path), place(&old_path)),
+        ]);
         assert_serves_at(kept);
         assert_serves_at(new);
         assert_answers(&mut UnixStream::connect(&new_path).unwrap());
